@@ -1,0 +1,5 @@
+"""`python -m src` is `mlx`."""
+
+from src.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""Secrets come from the environment and `.env`, and never go into a log, manifest or error."""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+from src.core.errors import MlxError
+
+_LOOKS_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$")
+_MASK = "***"
+
+
+def load_env(folder: Path | None = None) -> None:
+    """Read `.env` in `folder` (the working folder if none); what the environment already says stays."""
+    from dotenv import load_dotenv
+
+    load_dotenv((folder or Path.cwd()) / ".env", override=False)
+
+
+def secret(name: str, why: str = "") -> str:
+    """Return the environment variable `name`, or say how to set it."""
+    if value := os.environ.get(name, "").strip():
+        return value
+    raise MlxError(f"{name} is not set{f': {why}' if why else ''}", f"add {name}=… to .env, or export it")
+
+
+def names() -> list[str]:
+    """Environment variables that look like secrets, by name only."""
+    return sorted(name for name in os.environ if _LOOKS_SECRET.search(name.upper()) and os.environ[name])
+
+
+def redact(text: str) -> str:
+    """Put `***` where a secret's value stands."""
+    for name in names():
+        if len(value := os.environ[name].strip()) >= 6:
+            text = text.replace(value, _MASK)
+    return text
+
+
+class Redact(logging.Filter):
+    """Keeps secrets out of what a log handler writes, tracebacks included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record's message without secrets; never drops it."""
+        record.msg, record.args = redact(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        return True

@@ -1,0 +1,1 @@
+"""Backends one talks to, and the launcher that starts an engine."""

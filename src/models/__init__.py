@@ -1,0 +1,1 @@
+"""A model on disk: load, LoRA, chat template, generate, made from scratch."""

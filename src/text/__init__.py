@@ -1,0 +1,1 @@
+"""What any stage does to text: decode, normalise, language, shingles, MinHash."""
