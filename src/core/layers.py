@@ -157,9 +157,9 @@ def assign(values: dict[str, Any], keys: Keys, value: Any) -> None:
             else:
                 here[key] = value
         elif isinstance(here, dict):
-            if not isinstance(here.get(key), dict | list):
-                here[key] = {}
-            here = here[key]
+            if not isinstance(here.get(str(key)), dict | list):
+                here[str(key)] = {}
+            here = here[str(key)]
         else:
             here = here[key]
 
