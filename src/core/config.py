@@ -15,12 +15,7 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        validate_default=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-        defer_build=True,
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, protected_namespaces=(), defer_build=True
     )
 
 

@@ -55,12 +55,7 @@ class Project:
 
 
 def load(
-    file: str | Path,
-    overrides: Sequence[str],
-    stages: Mapping[str, type[Config]],
-    *,
-    whole: bool = True,
-    check_inputs: bool = True,
+    file: str | Path, overrides: Sequence[str], stages: Mapping[str, type[Config]], *, whole: bool = True, check_inputs: bool = True
 ) -> Project:
     """Read `file`, its local overlay, the environment and `overrides`, and check them all at once.
 

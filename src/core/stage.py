@@ -70,19 +70,30 @@ class Stage(Generic[C]):
         """What this stage reads: `input:` of its section, else the nearest earlier stage that the project has."""
         config: StageConfig = project.section(self.name)  # type: ignore[assignment]
         found: dict[str, tuple[Upstream, ...]] = {}
-        for number, (role, makers) in enumerate(self.reads.items()):
+        for number, role in enumerate(self.reads):
             if number == 0 and config.input:
                 found[role] = tuple(_upstream(path, "") for path in config.input)
-                continue
-            maker = next((each for each in makers if each is None or each in project.present), "")
-            if maker == "":
-                names = " or ".join(f"`{each}:`" for each in makers if each)
-                raise MlxError(
-                    f"{project.file}: nothing makes the {role} that {self.name} reads", f"add a section {names}, or set {self.name}.input"
-                )
-            if maker:
+            elif maker := self._maker(project, role):
                 found[role] = (_upstream(folder(project.name, maker), f"mlx {maker} {project.file}"),)
         return found
+
+    def makers(self, project: Project) -> list[str]:
+        """The stages of the project whose output this one reads."""
+        config: StageConfig = project.section(self.name)  # type: ignore[assignment]
+        given = {next(iter(self.reads))} if config.input and self.reads else set()
+        found = (self._maker(project, role) for role in self.reads if role not in given)
+        return [maker for maker in found if maker]
+
+    def _maker(self, project: Project, role: str) -> str | None:
+        makers = self.reads[role]
+        if found := next((each for each in makers if each in project.present), None):
+            return found
+        if None in makers:
+            return None
+        names = " or ".join(f"`{each}:`" for each in makers)
+        raise MlxError(
+            f"{project.file}: nothing makes the {role} that {self.name} reads", f"add a section {names}, or set {self.name}.input"
+        )
 
     def key(self, project: Project, inputs: Mapping[str, tuple[Upstream, ...]]) -> str:
         """Stand for all that the output depends on."""
