@@ -7,14 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from src import STAGES
 from src.core.config import essence
 from src.core.errors import MlxError
 from src.core.manifest import Manifest
 from src.core.project import Project, load, project_model
 from src.core.stage import Stage, folder
-
-STAGES = ("scrape", "dedup", "label", "build", "train", "eval", "serve")
-"""The only list of stages: each is a folder of `src` that holds a stage of the same name."""
 
 LAST = "eval"
 """Where `run` ends unless told otherwise: serving has no end."""
@@ -105,8 +103,7 @@ def _difference(manifest: Manifest, project: Project, name: str, inputs: Mapping
             return f"its {role} input changed"
     if manifest.seed != project.head.seed:
         return f"seed {manifest.seed} → {project.head.seed}"
-    before = essence(stage(name).Config.model_construct(**manifest.config))
-    changes = list(changed(before, essence(project.section(name))))
+    changes = list(changed(manifest.config, essence(project.section(name))))
     return ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "") if changes else "a file it read changed"
 
 

@@ -1,0 +1,57 @@
+"""A section's keys with their defaults and help, for `--help`: read off the config model, listed nowhere else."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+
+def describe(model: type[BaseModel], above: str) -> Iterator[str]:
+    """Yield `key = default  help` for each field, and one block for each type of a part."""
+    for name, field in model.model_fields.items():
+        key = f"{above}.{name}"
+        kinds = [each for each in _models(field.annotation) if each is not model]
+        single = len(kinds) == 1 and "type" not in kinds[0].model_fields
+        if single:
+            yield f"  {key}: {_help(field, kinds[0])}"
+            yield from describe(kinds[0], key)
+            continue
+        yield f"  {key} = {_default(field)}  {field.description or ''}".rstrip()
+        for kind in kinds:
+            yield f"    - {kind.model_fields['type'].default if 'type' in kind.model_fields else kind.__name__}: {_first(kind)}"
+            yield from (f"    {line}" for line in describe_part(kind))
+
+
+def describe_part(model: type[BaseModel]) -> Iterator[str]:
+    """Yield the fields of a part."""
+    for name, field in model.model_fields.items():
+        if name != "type":
+            yield f"    {name} = {_default(field)}  {field.description or ''}".rstrip()
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return getattr(value, "type", None) or "{…}"
+    if isinstance(value, tuple):
+        inner = ", ".join(str(getattr(each, "type", each)) for each in value)
+        return f"[{inner}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Every config model that an annotation names, in order."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for each in get_args(annotation) for model in _models(each)]
+
+
+def _help(field: FieldInfo, model: type[BaseModel]) -> str:
+    return field.description or _first(model)
+
+
+def _first(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().split("\n")[0]
