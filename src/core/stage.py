@@ -39,10 +39,13 @@ C = TypeVar("C", bound=StageConfig)
 class Stage(Generic[C]):
     """A function wearing its config: callable from a notebook, listed by the CLI, chained by the pipeline."""
 
-    def __init__(self, work: Callable[[C, Run], None], reads: Mapping[str, tuple[str | None, ...]], volatile: tuple[str, ...]) -> None:
+    def __init__(
+        self, work: Callable[[C, Run], None], reads: Mapping[str, tuple[str | None, ...]], volatile: tuple[str, ...], *, service: bool
+    ) -> None:
         self.work = work
         self.reads = reads
         self.volatile = volatile
+        self.service = service
         self.name = work.__name__
         self.help = inspect.getdoc(work) or ""
         self.Config: type[C] = get_type_hints(work)["config"]
@@ -52,16 +55,21 @@ class Stage(Generic[C]):
         return load(file, overrides, {self.name: self.Config}, whole=False)
 
     def __call__(self, project: Project, *, force: bool = False) -> Manifest:
-        """Run, unless the output is already there, made from this config and these inputs."""
+        """Run, unless the output is already there, made from this config and these inputs.
+
+        A service runs each time, until it is stopped; its manifest tells what ran and is written nowhere.
+        """
         config: C = project.section(self.name)  # type: ignore[assignment]
         output = folder(project.name, self.name)
         inputs = self.inputs(project)
         key = self.key(project, inputs)
+        if self.service:
+            return self._serve(config, project, output, inputs, key)
         done = Manifest.find(output)
         if done and done.key == key and not force:
             self._log(done, output, "is up to date")
             return done
-        with logged_to(Path("log") / project.name / f"{self.name}.log"), _Alone(output):
+        with logged_to(self._log_file(project)), _Alone(output):
             manifest = self._run(config, project, output, inputs, key, fresh=force)
             self._log(manifest, output, f"{manifest.seconds:.1f} s, {manifest.peak_mb:.0f} MB")
         return manifest
@@ -112,28 +120,44 @@ class Stage(Generic[C]):
         staged = _emptied(work / "output")
         seed_everything(project.head.seed)
         start = time.perf_counter()
-        run = Run(
-            stage=self.name,
-            name=project.name,
-            seed=project.head.seed,
-            output=staged,
-            work=work,
-            cache=project.head.model_cache,
-            inputs=inputs,
-        )
+        run = self._begin(project, staged, work, inputs)
         with run.ledger:
             self.work(config, run)
         self._check_drops(config, run)
         outputs = hash_outputs(staged)
         _install(staged, output)
-        manifest = Manifest(
+        manifest = self._manifest(config, run, key, outputs, start)
+        manifest.write(output)
+        shutil.rmtree(output / ".work", ignore_errors=True)
+        return manifest
+
+    def _serve(self, config: C, project: Project, output: Path, inputs: dict[str, tuple[Upstream, ...]], key: str) -> Manifest:
+        with logged_to(self._log_file(project)), _Alone(output):
+            start = time.perf_counter()
+            run = self._begin(project, output, output, inputs)
+            self.work(config, run)
+        return self._manifest(config, run, key, {}, start)
+
+    def _begin(self, project: Project, output: Path, work: Path, inputs: dict[str, tuple[Upstream, ...]]) -> Run:
+        return Run(
             stage=self.name,
             name=project.name,
+            seed=project.head.seed,
+            output=output,
+            work=work,
+            cache=project.head.model_cache,
+            inputs=inputs,
+        )
+
+    def _manifest(self, config: C, run: Run, key: str, outputs: dict[str, str], start: float) -> Manifest:
+        return Manifest(
+            stage=self.name,
+            name=run.name,
             key=key,
             fingerprint=content(outputs, self.volatile),
-            seed=project.head.seed,
+            seed=run.seed,
             config=config.model_dump(mode="json"),
-            inputs={r: tuple(Origin(path=u.path.as_posix(), fingerprint=u.fingerprint) for u in us) for r, us in inputs.items()},
+            inputs={r: tuple(Origin(path=u.path.as_posix(), fingerprint=u.fingerprint) for u in us) for r, us in run.inputs.items()},
             outputs=outputs,
             counts=run.ledger.counts(),
             info=run.info,
@@ -142,9 +166,9 @@ class Stage(Generic[C]):
             seconds=round(time.perf_counter() - start, 3),
             peak_mb=peak_mb(),
         )
-        manifest.write(output)
-        shutil.rmtree(output / ".work", ignore_errors=True)
-        return manifest
+
+    def _log_file(self, project: Project) -> Path:
+        return Path("log") / project.name / f"{self.name}.log"
 
     def _check_drops(self, config: C, run: Run) -> None:
         ledger = run.ledger
@@ -162,15 +186,17 @@ class Stage(Generic[C]):
 
 
 def stage(
-    *, reads: Mapping[str, tuple[str | None, ...]] | None = None, volatile: Iterable[str] = ()
+    *, reads: Mapping[str, tuple[str | None, ...]] | None = None, volatile: Iterable[str] = (), service: bool = False
 ) -> Callable[[Callable[[C, Run], None]], Stage[C]]:
     """Declare a stage: its name is the function's, its help the docstring, its config the annotation of `config`.
 
     Args:
         reads: For each role of an input the stages that may make it, nearest first; None where it may be missing.
         volatile: Output files (or folders) that hold times and speeds, and so are no part of the fingerprint.
+        service: Whether it runs until it is stopped: never up to date, no output to put in place, no manifest written.
+            `run.output` is then its folder itself, held so that a second one does not start.
     """
-    return lambda work: Stage(work, reads or {}, tuple(volatile))
+    return lambda work: Stage(work, reads or {}, tuple(volatile), service=service)
 
 
 def folder(name: str, stage: str) -> Path:
