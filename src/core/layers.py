@@ -51,9 +51,10 @@ class Layers:
         merge(self.values, Loader("").construct_document(node))
 
     def add_environment(self, variables: Mapping[Keys, str]) -> None:
-        """Lay the set ones of `variables` (key path → environment variable) over what is there."""
+        """Lay the set ones of `variables` (key path → environment variable) over what the files say; the command line stays above."""
         for keys, name in variables.items():
-            if text := os.environ.get(name):
+            typed = self.origin(keys) == "command line" and holds(self.values, keys)
+            if (text := os.environ.get(name)) and not typed:
                 assign(self.values, keys, text)
                 self.origins[keys] = f"environment {name}"
 
@@ -162,6 +163,16 @@ def assign(values: dict[str, Any], keys: Keys, value: Any) -> None:
             here = here[str(key)]
         else:
             here = here[key]
+
+
+def holds(values: Any, keys: Keys) -> bool:
+    """Whether there is a value at `keys`."""
+    for key in keys:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
 
 
 def local(file: Path) -> Path:

@@ -1,9 +1,9 @@
 """A project: one YAML file, read through its layers, every section checked before anything runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
@@ -76,9 +76,9 @@ def load(
     if local(file).exists():
         layers.add_file(local(file))
     model = project_model(stages)
-    layers.add_environment(environment(model))
     for text in overrides:
         layers.add_override(text)
+    layers.add_environment(environment(model, {k: {} if v is None and k in stages else v for k, v in layers.values.items()}))
     present = frozenset(key for key, value in layers.values.items() if value is not None or key in stages)
     known = {k: {} if v is None and k in stages else v for k, v in layers.values.items() if whole or k in model.model_fields}
     found = list(layers.faults)
@@ -99,14 +99,37 @@ def project_model(stages: Mapping[str, type[Config]]) -> type[Head]:
     return create_model("Project", __base__=Head, **fields)
 
 
-def environment(model: type[BaseModel], above: Keys = ()) -> dict[Keys, str]:
-    """Key paths that an environment variable sets, from the fields marked `FromEnv`."""
+def environment(model: type[BaseModel], values: Mapping[str, Any], above: Keys = ()) -> dict[Keys, str]:
+    """Key paths that an environment variable sets, from the fields marked `FromEnv` of the model and of the parts that `values` chooses."""
     found: dict[Keys, str] = {}
     for key, info in model.model_fields.items():
         found |= {(*above, key): str(mark) for mark in info.metadata if isinstance(mark, FromEnv)}
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found |= environment(info.annotation, (*above, key))
+        value = values.get(key, {} if _is_model(info.annotation) else None)
+        for keys, part, inner in _chosen(info.annotation, value, (*above, key)):
+            found |= environment(part, inner, keys)
     return found
+
+
+def _chosen(annotation: Any, value: Any, keys: Keys) -> Iterator[tuple[Keys, type[BaseModel], dict[str, Any]]]:
+    """Yield the models that `value` is going to be read as, by its `type` where there is a choice, with their key paths and values."""
+    if _is_model(annotation):
+        kind = annotation.model_fields.get("type")
+        if isinstance(value, dict) and (kind is None or value.get("type") in (None, *get_args(kind.annotation))):
+            yield keys, annotation, value
+    elif get_origin(annotation) is dict and isinstance(value, dict):
+        for key, each in value.items():
+            yield from _chosen(get_args(annotation)[1], each, (*keys, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            for inner in get_args(annotation):
+                yield from _chosen(inner, each, (*keys, index))
+    else:
+        for inner in get_args(annotation):
+            yield from _chosen(inner, value, keys)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _first_line(model: type[Config]) -> str:
