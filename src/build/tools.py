@@ -119,9 +119,7 @@ class Dialogues:
         messages = [*self.opening(ask), self.answer(answer)]
         return self.finished(messages, self.offer([], away), "none", "none", unseen)
 
-    def finished(
-        self, messages: list[dict[str, Any]], offered: list[str], tool: str, kind: Kind, unseen: Unseen
-    ) -> dict[str, Any]:
+    def finished(self, messages: list[dict[str, Any]], offered: list[str], tool: str, kind: Kind, unseen: Unseen) -> dict[str, Any]:
         """Put the parts of a row together."""
         tags = [f"tool:{tool}", f"kind:{kind}", *([f"unseen:{unseen}"] if unseen else [])]
         return {"messages": messages, "tools": [schema(catalogue()[name]) for name in offered], "tags": tags}

@@ -8,304 +8,17 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import yaml
 from transformers import PreTrainedTokenizerFast
 
 Value = str | int
 
-NAMES = [
-    "Anna",
-    "Ben",
-    "Carla",
-    "David",
-    "Emma",
-    "Felix",
-    "Gina",
-    "Hugo",
-    "Iris",
-    "Jack",
-    "Karen",
-    "Leo",
-    "Maria",
-    "Nina",
-    "Oscar",
-    "Paula",
-    "Quinn",
-    "Rosa",
-    "Sam",
-    "Tina",
-    "Umar",
-    "Vera",
-    "Will",
-    "Yara",
-    "Zoe",
-    "Adam",
-    "Bella",
-    "Chris",
-    "Diana",
-    "Erik",
-    "Fiona",
-    "Grace",
-    "Henry",
-    "Ida",
-    "Jonas",
-    "Klara",
-    "Liam",
-    "Mona",
-    "Noah",
-    "Olga",
-    "Peter",
-    "Ruth",
-    "Simon",
-    "Tom",
-]
-PLACES = [
-    "Oslo",
-    "Lima",
-    "Cairo",
-    "Paris",
-    "Tokyo",
-    "Delhi",
-    "Berlin",
-    "Madrid",
-    "Rome",
-    "Dublin",
-    "Vienna",
-    "Prague",
-    "Lisbon",
-    "Athens",
-    "Helsinki",
-    "Warsaw",
-    "Geneva",
-    "Milan",
-    "Seoul",
-    "Hanoi",
-    "Nairobi",
-    "Accra",
-    "Quito",
-    "Bogota",
-    "Havana",
-    "Boston",
-    "Denver",
-    "Austin",
-    "Dallas",
-    "Miami",
-    "Perth",
-    "Sydney",
-    "Auckland",
-    "Bergen",
-    "Porto",
-    "Kyoto",
-    "Zagreb",
-    "Riga",
-    "Tallinn",
-    "Malta",
-    "London",
-    "Lyon",
-    "Turin",
-    "Naples",
-    "Seville",
-    "Bremen",
-    "Hamburg",
-    "Leeds",
-    "York",
-    "Glasgow",
-    "Cork",
-    "Ghent",
-]
-ROOMS = [
-    "kitchen",
-    "bedroom",
-    "bathroom",
-    "office",
-    "garage",
-    "hallway",
-    "attic",
-    "basement",
-    "balcony",
-    "studio",
-    "library",
-    "nursery",
-    "pantry",
-    "cellar",
-    "porch",
-]
-GOODS = [
-    "milk",
-    "bread",
-    "eggs",
-    "apples",
-    "rice",
-    "soap",
-    "tea",
-    "coffee",
-    "candles",
-    "batteries",
-    "paint",
-    "rope",
-    "flour",
-    "honey",
-    "butter",
-    "cheese",
-    "pears",
-    "plums",
-    "nails",
-    "sugar",
-    "salt",
-    "lamps",
-    "towels",
-    "onions",
-    "beans",
-    "socks",
-    "stamps",
-    "paper",
-    "glue",
-    "matches",
-]
-COINS = ["USD", "EUR", "GBP", "JPY", "CHF", "NOK", "SEK", "INR", "DKK", "PLN", "CZK", "AUD", "CAD"]
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-COLOURS = ["red", "blue", "green", "yellow", "white", "black", "brown", "grey", "pink", "purple"]
-NOUNS = [
-    "size",
-    "speed",
-    "price",
-    "weight",
-    "owner",
-    "street",
-    "colour",
-    "level",
-    "number",
-    "place",
-    "title",
-    "age",
-    "part",
-    "kind",
-    "guest",
-    "seat",
-    "table",
-    "page",
-    "song",
-    "dish",
-    "hours",
-    "days",
-    "nights",
-    "minutes",
-    "degrees",
-    "label",
-    "origin",
-    "destination",
-    "amount",
-]
-SUBJECTS = [
-    "the harbour",
-    "the old bridge",
-    "the storm",
-    "the morning fog",
-    "the tide",
-    "a wooden boat",
-    "the night sky",
-    "the market",
-    "the garden",
-    "the mountain trail",
-    "the station",
-    "the winter sea",
-    "the summer rain",
-    "the fish soup",
-    "the long road",
-    "the island",
-    "the clock",
-]
-TRAITS = [
-    "quiet",
-    "bright",
-    "heavy",
-    "cold",
-    "warm",
-    "slow",
-    "gentle",
-    "busy",
-    "empty",
-    "golden",
-    "dark",
-    "calm",
-    "old",
-    "wide",
-    "clean",
-    "loud",
-]
-
-POOLS: dict[str, Sequence[str]] = {
-    "name": NAMES,
-    "friend": NAMES,
-    "city": PLACES,
-    "town": PLACES,
-    "room": ROOMS,
-    "item": GOODS,
-    "money": COINS,
-    "coin": COINS,
-    "day": DAYS,
-    "colour": COLOURS,
-    "scale": ("celsius", "fahrenheit"),
-    "mode": ("on", "off"),
-}
-SENTENCES = (
-    "{name} bought {item} in {city} for {count} {money}.",
-    "{name} went from {city} to {town}.",
-    "{name} met {friend} in the {room} on {day}.",
-    "In {city} it was {count} degrees {scale}.",
-    "{name} left the {room} lamp {mode}.",
-    "{name} swapped {count} {money} for {coin}.",
-    "{name} carried {item} to {friend} in {town}.",
-    "{count} {item} are in the {room}.",
-    "The {item} took {count} minutes.",
-    "The lamp in the {room} went {mode}.",
-    "From {city} the road goes to {town} in {count} hours.",
-    "{name} stayed in {city} for {count} days.",
-    "The {room} became {colour} on {day}.",
-    "On {day} {name} needed {item} and {count} {coin}.",
-)
-KEYS = {sentence: [key for key in [*POOLS, "count"] if f"{{{key}}}" in sentence] for sentence in SENTENCES}
-QUESTIONS = ("Is {subject} {trait}?", "Describe {subject} in one line.", "Why is {subject} so {trait}?")
-REPLIES = (
-    "Most people find {subject} {trait} and {other}.",
-    "By day {subject} is {trait}, by night {other}.",
-    "It depends: {subject} can be {trait} or {other}.",
-)
+TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+POOLS: dict[str, Sequence[str]] = TABLE["pools"]
+KEYS = {sentence: [key for key in [*POOLS, "count"] if f"{{{key}}}" in sentence] for sentence in TABLE["sentences"]}
 SYSTEM = "You are a helpful assistant."
-SYLLABLES = [
-    "ba",
-    "ce",
-    "di",
-    "fo",
-    "gu",
-    "ha",
-    "je",
-    "ki",
-    "lo",
-    "mu",
-    "na",
-    "pe",
-    "ri",
-    "so",
-    "tu",
-    "va",
-    "we",
-    "xi",
-    "yo",
-    "za",
-    "bran",
-    "cor",
-    "del",
-    "fin",
-    "gar",
-    "hol",
-    "lin",
-    "mer",
-    "nor",
-    "pal",
-    "ren",
-    "sten",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,10 +31,10 @@ class Row:
 
 def words(times: int) -> Iterator[str]:
     """Yield the curriculum's vocabulary `times` over, in the surroundings it is met in: a space before, or quotes."""
-    pools = [*POOLS.values(), NOUNS, TRAITS, SUBJECTS, SYLLABLES]
+    pools = [*POOLS.values(), TABLE["nouns"], TABLE["traits"], TABLE["subjects"], TABLE["syllables"]]
     plain = " " + " ".join(word for pool in pools for word in pool)
     quoted = json.dumps([dict.fromkeys(POOLS, word) for pool in POOLS.values() for word in pool])
-    frames = " ".join([*SENTENCES, *QUESTIONS, *REPLIES, SYSTEM, "Write as JSON. Call with. Write as text."])
+    frames = " ".join([*TABLE["sentences"], *TABLE["questions"], *TABLE["replies"], SYSTEM, "Write as JSON. Call with. Write as text."])
     tool = '<tool_call>\n{"name": "", "arguments": {"": 1, "": ""}}\n</tool_call> <tool_response>\n<tools>'
     yield from [plain, quoted, frames.translate({ord(mark): " " for mark in "{}"}), tool] * times
 
@@ -356,7 +69,7 @@ class Curriculum:
 
     def repeated_words(self) -> Row:
         """Words and numbers, twice; some of the words are made up."""
-        pools = [*POOLS.values(), NOUNS]
+        pools = [*POOLS.values(), TABLE["nouns"]]
         listed = " ".join(str(self.anything(pools)) for _ in range(self.chance.randint(3, 14)))
         return self.learned_after(self.ids(f" {listed} ."), [*self.ids(" " + listed), self.end_of_text()])
 
@@ -372,9 +85,9 @@ class Curriculum:
 
     def chat(self) -> Row:
         """A question about something and a reply in nobody's manner."""
-        trait, other = self.chance.sample(TRAITS, 2)
-        fill = {"subject": self.chance.choice(SUBJECTS), "trait": trait, "other": other}
-        return self.turn(SYSTEM, self.chance.choice(QUESTIONS).format(**fill), self.chance.choice(REPLIES).format(**fill))
+        trait, other = self.chance.sample(TABLE["traits"], 2)
+        fill = {"subject": self.chance.choice(TABLE["subjects"]), "trait": trait, "other": other}
+        return self.turn(SYSTEM, self.chance.choice(TABLE["questions"]).format(**fill), self.chance.choice(TABLE["replies"]).format(**fill))
 
     def sentence_of_json(self) -> Row:
         """JSON of values, then the sentence that states them."""
@@ -392,7 +105,7 @@ class Curriculum:
 
     def json_of_fields(self) -> Row:
         """Values named by any noun, then JSON of some: the key says where to look."""
-        keys = self.chance.sample(NOUNS, self.chance.randint(2, 4))
+        keys = self.chance.sample(TABLE["nouns"], self.chance.randint(2, 4))
         pools = list(POOLS.values())
         values = {key: self.anything(pools) for key in keys}
         shape = self.chance.choice(["{0} {1}", "{1} {0}", "the {0} is {1}"])
@@ -408,7 +121,7 @@ class Curriculum:
 
     def record(self) -> tuple[str, dict[str, Value]]:
         """A sentence and the values in it; no value stands there twice."""
-        sentence = self.chance.choice(SENTENCES)
+        sentence = self.chance.choice(TABLE["sentences"])
         values: dict[str, Value] = {}
         for key in KEYS[sentence]:
             pool = [word for word in POOLS.get(key, ()) if word not in values.values()]
@@ -422,7 +135,7 @@ class Curriculum:
     def word(self, pool: Sequence[str]) -> str:
         """A word of the pool or, where it is large, now and then a made-up one: copying must not end at known words."""
         if len(pool) > 2 and self.chance.random() < 0.1:
-            return "".join(self.chance.choice(SYLLABLES) for _ in range(self.chance.randint(2, 3))).capitalize()
+            return "".join(self.chance.choice(TABLE["syllables"]) for _ in range(self.chance.randint(2, 3))).capitalize()
         return self.chance.choice(pool)
 
     def number(self) -> int:
@@ -445,7 +158,7 @@ class Curriculum:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of `text` as it stands."""
-        return self.tokenizer.encode(text, add_special_tokens=False)
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def end_of_text(self) -> int:
         """The id that stands between texts."""

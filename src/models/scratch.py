@@ -49,12 +49,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab: int = 1536, sample: int = 1_
     # plain, not special: they are kept when special tokens are dropped, so a tool call can be read back
     learner.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in TOOL_MARKS])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=learner,
-        pad_token=PAD,
-        bos_token=BOS,
-        eos_token=END,
-        model_max_length=CONTEXT,
-        clean_up_tokenization_spaces=False,
+        tokenizer_object=learner, pad_token=PAD, bos_token=BOS, eos_token=END, model_max_length=CONTEXT, clean_up_tokenization_spaces=False
     )
     tokenizer.chat_template = Path(__file__).with_name("chatml.jinja").read_text(encoding="utf-8").strip()
     return tokenizer
@@ -80,12 +75,7 @@ def weight(drawn: Sequence[str]) -> int:
 
 
 def pretrain(
-    tokenizer: PreTrainedTokenizerFast,
-    texts: Sequence[str],
-    *,
-    seed: int,
-    steps: int = 1000,
-    on_step: Report | None = None,
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, seed: int, steps: int = 1000, on_step: Report | None = None
 ) -> LlamaForCausalLM:
     """Teach a fresh Llama to copy, on made-up rows and a share of plain `texts` (which may be empty).
 
@@ -131,7 +121,8 @@ def fresh_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 def optimizers_of(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings and norms."""
-    matrices, others = [], []
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, weight in model.named_parameters():
         (matrices if weight.dim() == 2 and "embed" not in name else others).append(weight)
     return [
@@ -159,9 +150,9 @@ def backward(model: LlamaForCausalLM, rows: Sequence[Row], pad: int) -> float:
     learned = labels != IGNORED
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learned]), labels[learned])
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    return loss.item()
+    return float(loss.item())
 
 
 def schedule(done: int, steps: int) -> float:

@@ -11,7 +11,7 @@ import yaml
 def table(name: str) -> Any:
     """Read one of the YAML tables beside this file."""
     text = (files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.safe_load(text)
 
 
 def schema(tool: dict[str, Any]) -> dict[str, Any]:

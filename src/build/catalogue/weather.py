@@ -11,6 +11,7 @@ SEARCH = "search_place"
 MISSING, FAULTY = 0.06, 0.04  # shares of scenarios in which the place is not found, or the service fails
 DAY = "2026-09-{:02d}"
 PLACE_KEYS = ("name", "latitude", "longitude", "elevation", "country", "country_code", "timezone")
+UNIT_KEYS = {"°C": "temperature_unit", "km/h": "wind_speed_unit", "mm": "precipitation_unit"}
 PLACE_ANSWERS = {
     "Where is {place}?": "{name} lies in {country} at {latitude}, {longitude}",
     "Which country is {place} in?": "{name} is in {country}",
@@ -63,9 +64,7 @@ def not_found(ask: str, tool: str, chance: random.Random, unseen: Unseen) -> Sce
     return Scenario(tool, ask.format(place=name), (call,), "no place of that name was found", (SEARCH,))
 
 
-def asked_about(
-    ask: str, question: dict[str, Any], where: dict[str, Any], chance: random.Random, unseen: Unseen
-) -> Scenario:
+def asked_about(ask: str, question: dict[str, Any], where: dict[str, Any], chance: random.Random, unseen: Unseen) -> Scenario:
     """Look the place up, pass its coordinates on, and answer from what comes back."""
     name = where["name"]
     arguments = {"latitude": where["latitude"], "longitude": where["longitude"], **question["arguments"]}
@@ -101,35 +100,24 @@ def respond(tool: str, arguments: dict[str, Any], where: dict[str, Any], chance:
     return result
 
 
-def measured(
-    names: list[str], arguments: dict[str, Any], chance: random.Random
-) -> tuple[dict[str, str], dict[str, float | int]]:
+def measured(names: list[str], arguments: dict[str, Any], chance: random.Random) -> tuple[dict[str, str], dict[str, float | int]]:
     """Draw each variable in the unit that was asked for; return units and values."""
     units: dict[str, str] = {}
     values: dict[str, float | int] = {}
     for name in names:
         low, high, decimals, unit = table("weather")["variables"][name]
         wanted = arguments.get(UNIT_KEYS.get(unit, ""), "")
-        value = chance.uniform(low, high) if name != "weather_code" else chance.choice(list(table("weather")["sky"]))
-        units[name] = table("weather")["units"].get(wanted, unit)
-        values[name] = round(CONVERT.get(wanted, float)(value), 2 if wanted == "inch" else decimals) if decimals else round(value)
+        factor, offset, decimals, unit = table("weather")["units"].get(wanted, (1, 0, decimals, unit))
+        value = chance.choice(list(table("weather")["sky"])) if name == "weather_code" else chance.uniform(low, high)
+        units[name] = unit
+        values[name] = round(value * factor + offset, decimals or None)
     return units, values
-
-
-UNIT_KEYS = {"°C": "temperature_unit", "km/h": "wind_speed_unit", "mm": "precipitation_unit"}
-CONVERT = {
-    "fahrenheit": lambda celsius: celsius * 9 / 5 + 32,
-    "kn": lambda kmh: kmh / 1.852,
-    "ms": lambda kmh: kmh / 3.6,
-    "mph": lambda kmh: kmh / 1.609344,
-    "inch": lambda mm: mm / 25.4,
-}
 
 
 def facts(result: dict[str, Any]) -> dict[str, Any]:
     """What an answer may state: values and units by name, tomorrow's beside today's, and the sky in words."""
-    stated = {key: result[key] for key in ("elevation",) if key in result}
-    return {key: value[0] if isinstance(value, list) else value for key, value in stated.items()} | dict(read_out(result))
+    height = result.get("elevation")
+    return {"elevation": height[0] if isinstance(height, list) else height, **dict(read_out(result))}
 
 
 def read_out(result: dict[str, Any]) -> Iterator[tuple[str, Any]]:
