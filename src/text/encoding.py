@@ -1,6 +1,8 @@
 """How bytes of unknown origin become text, and text becomes storable."""
 
 import codecs
+from pathlib import Path
+from typing import IO
 
 _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -50,3 +52,26 @@ def mended(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def sniff(path: Path) -> str:
+    """Name the encoding of a file as `decode` would, reading it in chunks."""
+    with path.open("rb") as stream:
+        if encoding := marked(stream.read(4)):
+            return encoding
+        for encoding in ("utf-8", "cp1252"):
+            stream.seek(0)
+            if _fits(stream, encoding):
+                return encoding
+    return "latin-1"
+
+
+def _fits(stream: IO[bytes], encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while chunk := stream.read(1 << 20):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
