@@ -1,0 +1,28 @@
+"""How large a model is, told from its config alone."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from src.models.hub import located
+
+TINY = 1_000_000_000
+"""Parameters below which a model is run, and trained, on a CPU without being asked."""
+
+
+def parameters(config: Any) -> int:
+    """Count the parameters of a causal language model with this config, without allocating them."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    model.tie_weights()
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def known_parameters(base: str | Path) -> int | None:
+    """Count the parameters of a model whose config is at hand (a folder, or the hub's cache); None where it is not. Asks no network."""
+    try:
+        return parameters(AutoConfig.from_pretrained(located(base), local_files_only=True))
+    except (OSError, ValueError):
+        return None
