@@ -65,6 +65,12 @@ class Run:
         for upstream in self.inputs.get(role, ()):
             yield from read_records(upstream.path)
 
+    def count(self, role: str = "records") -> int:
+        """How many records the inputs of this role hold."""
+        from src.core.tables import count_records
+
+        return sum(count_records(upstream.path) for upstream in self.inputs.get(role, ()))
+
     def write(self, name: str, mode: str = "w") -> AbstractContextManager[IO[Any]]:
         """Open an output file that is there whole or not at all."""
         return atomic(self.output / name, mode)
