@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Generator as Steps
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 
 from src.core.seeds import derive
+from src.models.stops import Stops
 
 _ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|end_of_text|>")
 """Ends of a turn in the common chat templates, where a vocabulary has them; base models often declare another eos."""
@@ -25,7 +26,9 @@ class Completion:
     ids: list[int] = field(default_factory=list)
     """The new tokens, without the one that ended the turn."""
     finish_reason: Literal["stop", "length"] = "stop"
-    """`stop` at the end of the turn, `length` where tokens or context ran out."""
+    """`stop` at the end of the turn or a stop text, `length` where tokens or context ran out."""
+    tokens: int = 0
+    """How many tokens were generated, the one that ended the turn included."""
 
 
 class Generator:
@@ -89,14 +92,17 @@ class Generator:
         top_p: float = 1.0,
         seed: int | None = None,
         batch_size: int = 1,
+        stop: Sequence[str] = (),
     ) -> Steps[str, None, Completion]:
-        """Yield the continuation of one prompt as text that never ends inside a character.
+        """Yield the continuation of one prompt as text that never ends inside a character, up to the first of the texts `stop`.
 
         The pieces together are the text that `batch` gives, and the generator's return value is the Completion.
         """
         del batch_size  # one prompt; taken so that a caller may hand on the settings of `batch`
         chooser = _Chooser(temperature, top_p, [_source(seed, 0)])
+        stops = Stops(stop)
         ids: list[int] = []
+        given: list[str] = []
         shown, read = 0, 0  # what is decoded for its context only; what has been given out
         for _, token in self._tokens([prompt], max_new_tokens, chooser):
             ids.append(token)
@@ -104,12 +110,17 @@ class Generator:
                 break
             text, before = self.text(ids[shown:]), self.text(ids[shown:read])
             if len(text) > len(before) and not text.endswith(_BROKEN):
-                yield text[len(before) :]
+                if piece := stops.feed(text[len(before) :]):
+                    given.append(piece)
+                    yield piece
+                if stops.found:
+                    return Completion("".join(given), ids, "stop", len(ids))
                 shown, read = read, len(ids)
         done = self._completion(ids)
-        if rest := self.text(done.ids[shown:])[len(self.text(done.ids[shown:read])) :]:
+        rest = stops.feed(self.text(done.ids[shown:])[len(self.text(done.ids[shown:read])) :])
+        if rest := rest if stops.found else rest + stops.rest():
             yield rest
-        return done
+        return replace(done, text="".join([*given, rest]), finish_reason="stop") if stops.found else done
 
     def text(self, ids: Sequence[int]) -> str:
         """Decode without special tokens, save those that mark a tool call."""
@@ -119,7 +130,7 @@ class Generator:
     def _completion(self, ids: list[int]) -> Completion:
         stopped = bool(ids) and ids[-1] in self.stops
         kept = ids[:-1] if stopped else ids
-        return Completion(self.text(kept), kept, "stop" if stopped else "length")
+        return Completion(self.text(kept), kept, "stop" if stopped else "length", len(ids))
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _tokens(self, prompts: Sequence[Sequence[int]], most: int, choose: "_Chooser") -> Iterator[tuple[int, int]]:
