@@ -68,7 +68,7 @@ def band_keys(signatures: U32, rows: int) -> U64:
     Returns:
         Keys of the shape (…, 126 / rows).
     """
-    banded = signatures.reshape(*signatures.shape[:-1], -1, rows)
+    banded = signatures.reshape(*signatures.shape[:-1], signatures.shape[-1] // rows, rows)
     keys = np.zeros(banded.shape[:-1], np.uint64)
     for row in range(rows):
         keys = _mixed(keys ^ banded[..., row])
