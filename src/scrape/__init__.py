@@ -1,0 +1,89 @@
+"""Fetch text from files and books into records."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from src.core.errors import MlxError
+from src.core.ledger import Drop
+from src.core.records import Record
+from src.core.run import Run
+from src.core.stage import StageConfig, stage
+from src.scrape.files import FilesSource
+from src.scrape.gutenberg import GutenbergSource
+from src.scrape.source import Piece
+
+if TYPE_CHECKING:
+    from src.scrape.judge import Judge
+
+Source = Annotated[FilesSource | GutenbergSource, Field(discriminator="type")]
+
+
+class ScrapeConfig(StageConfig):
+    """Where the text comes from, and which of it is kept."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    """Where the text comes from, each of a `type`; read in this order."""
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = ()
+    """ISO codes of the languages to keep, such as `en`; empty keeps all."""
+    language_confidence: float = Field(default=0.5, ge=0, le=1)
+    """How sure the detection has to be to drop a text for its language, or to overrule what a source states."""
+    min_words: int = Field(default=1, ge=0)
+    """Words below which a text is dropped."""
+
+
+@stage()
+def scrape(config: ScrapeConfig, run: Run) -> None:
+    """Fetch text from files and books into records."""
+    languages: Counter[str] = Counter()
+    words = 0
+
+    def counted() -> Iterator[Record]:
+        nonlocal words
+        for record in run.kept(_unique(run.progress(_found(config, run), unit="record"))):
+            languages[record.meta.get("language", "unknown")] += 1
+            words += len(record.text.split())
+            yield record
+
+    run.write_records(counted())
+    if not run.ledger.kept:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items()) or "the sources are empty"
+        raise MlxError(
+            f"scrape found nothing to keep in {len(config.sources)} source(s): {reasons}",
+            f"look at {run.ledger.path}" if run.ledger.dropped else "look at scrape.sources",
+        )
+    run.info |= {"words": words, "languages": dict(languages.most_common())}
+
+
+def _found(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
+    """What the sources hold, file by file, each judged once even over a kill."""
+    from src.scrape.judge import Judge
+
+    judge = Judge(config.languages, confidence=config.language_confidence, min_words=config.min_words)
+    for number, source in enumerate(config.sources):
+        work = run.work / f"source-{number}"
+        work.mkdir(exist_ok=True)
+        for piece in source.pieces(work):
+            if isinstance(piece, Drop):
+                yield piece
+            else:
+                yield from run.piece(f"{number}:{piece.name}", partial(_judged, judge, piece))
+
+
+def _judged(judge: "Judge", piece: Piece) -> Iterator[Record | Drop]:
+    return judge.judged(piece.make())
+
+
+def _unique(items: Iterable[Record | Drop]) -> Iterator[Record | Drop]:
+    """Let each id through once."""
+    seen: set[str] = set()
+    for item in items:
+        if isinstance(item, Record) and item.id in seen:
+            yield Drop(item.id, "duplicate_id", "an earlier record has this id", item.as_row())
+            continue
+        if isinstance(item, Record):
+            seen.add(item.id)
+        yield item
