@@ -1,0 +1,67 @@
+"""What talking to a model comes to, whichever backend it stands behind: a client, its replies and its errors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from src.core.errors import MlxError
+
+Message = dict[str, Any]
+"""An OpenAI chat message: `role` and `content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a call was billed for; 0 where the backend does not say."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model said."""
+
+    text: str
+    usage: Usage = Usage()
+    finish: str = "stop"
+    """`stop`, or `length` where `max_tokens` cut the text."""
+
+
+class BackendError(MlxError):
+    """A call that got no reply, the backend's own retries included."""
+
+    def __init__(self, message: str, hint: str = "", *, final: bool = False) -> None:
+        super().__init__(message, hint)
+        self.final = final
+        """Whether the next call would fail for the same reason: no key, no such model, nobody listens."""
+
+
+class Client(ABC):
+    """An open connection to a model; safe to call from several threads, closed by the end of its `with` block."""
+
+    @abstractmethod
+    def chat(self, messages: Sequence[Message], *, max_tokens: int, temperature: float | None = 0, seed: int | None = None) -> Reply:
+        """Return the model's answer to a dialogue.
+
+        Args:
+            messages: The dialogue so far, the user's message last.
+            max_tokens: Longest answer.
+            temperature: None leaves it to the model.
+            seed: For backends that can repeat a draw.
+
+        Raises:
+            BackendError: Where there is none.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

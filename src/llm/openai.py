@@ -1,0 +1,75 @@
+"""The backend for everything that speaks OpenAI's chat API: OpenAI, OpenRouter, vLLM, llama.cpp, …"""
+
+from ipaddress import ip_address
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from src.core.config import Config, Cosmetic
+from src.core.secrets import secret
+from src.llm.client import Client
+
+
+def http_url(text: str) -> str:
+    """Fail on what is no address of a server; drop the last slash."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text!r} is no address such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("holds a password: keys come from the environment, see `api_key_env`")
+    return text.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the server is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+class OpenAIBackend(Config):
+    """Talks to a server with OpenAI's chat API; OpenRouter: base_url https://openrouter.ai/api/v1, api_key_env OPENROUTER_API_KEY."""
+
+    type: Literal["openai"] = "openai"
+    """Talk to a server with OpenAI's chat API."""
+    model: str = Field(min_length=1)
+    """Name of the model, as the server knows it."""
+    base_url: Annotated[str, AfterValidator(http_url)] = "https://api.openai.com/v1"
+    """Address of the API, mostly ending in /v1."""
+    api_key_env: Annotated[str | None, Cosmetic()] = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; null for a server that wants none, as one on this machine mostly does."""
+    timeout: Annotated[float, Field(gt=0), Cosmetic()] = 120
+    """Seconds to wait for an answer."""
+    max_retries: Annotated[int, Field(ge=0), Cosmetic()] = 4
+    """Further tries, ever later, where the server is busy, broken or out of reach."""
+
+    @property
+    def name(self) -> str:
+        """What to call the model."""
+        return self.model
+
+    def open(self) -> Client:
+        """Connect; fails where the key is missing."""
+        import os
+
+        from src.llm.openai_client import OpenAIClient
+
+        key = "none"
+        if self.api_key_env and not (is_loopback(self.base_url) and not os.environ.get(self.api_key_env, "").strip()):
+            key = secret(self.api_key_env, f"the key for {self.base_url}")
+        return OpenAIClient(
+            base_url=self.base_url,
+            model=self.model,
+            key=key,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            trusts_environment=not is_loopback(self.base_url),
+            hints={
+                "start": "start the server, or mend base_url",
+                "key": f"mend {self.api_key_env or 'api_key_env'} in .env",
+                "model": "mend `model`, or base_url",
+            },
+        )
