@@ -1,0 +1,116 @@
+"""Fine-tune a model on the dataset with QLoRA."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from src.core.config import Config, Cosmetic
+from src.core.run import Run
+from src.core.stage import StageConfig, stage
+from src.track import Tracker
+
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Optimizer = Literal[
+    "adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "lion_8bit", "paged_lion_8bit", "adafactor"
+]
+
+
+class Lora(Config):
+    """Low-rank matrices beside the frozen weights: what is trained."""
+
+    r: int = Field(default=16, ge=1, le=512)
+    """Rank; 512 is the most that vLLM serves."""
+    alpha: float = Field(default=32, gt=0)
+    """Scale: the adapter counts alpha / r times."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the adapter's inputs that are zeroed in training."""
+    targets: Literal["all-linear"] | Annotated[tuple[Projection, ...], Field(min_length=1)] = "all-linear"
+    """Which linear layers get an adapter: all but the output head, or a list of projections."""
+
+
+class ScratchBase(Config):
+    """The small base that `model: scratch` makes."""
+
+    steps: int = Field(default=1000, ge=1)
+    """Steps of pre-training; 1,000 take about 75 CPU-seconds and teach it to copy."""
+
+
+class TrainConfig(StageConfig):
+    """Fine-tune a model on the dataset."""
+
+    task: Literal["sft"] = "sft"
+    """What is learned: `sft`, the assistant's turns of each conversation."""
+    model: str
+    """Hub id or folder of the base model, or `scratch`: a small one made here from the dataset's own texts."""
+    quantization: Literal["nf4", "int8", "none"] = "nf4"
+    """How the frozen weights are kept: 4-bit NF4 with double quantisation, LLM.int8, or unquantised."""
+    lora: Lora = Lora()
+    learning_rate: float = Field(default=2e-4, gt=0)
+    """Highest learning rate."""
+    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    """How the learning rate goes down after the warm-up."""
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the steps in which the learning rate goes up."""
+    epochs: float = Field(default=1, gt=0)
+    """How often each row is seen."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Number of optimizer steps, in place of `epochs`."""
+    sequence_length: int = Field(default=4096, ge=8)
+    """Most tokens in a sequence; longer rows are dropped as too_long, never cut."""
+    packing: bool = True
+    """Put several rows into one sequence, unseen by each other, so that no computing goes to padding."""
+    micro_batch: int = Field(default=1, ge=1)
+    """Sequences that go through the model at once: memory grows with it."""
+    effective_batch: int = Field(default=16, ge=1)
+    """Sequences to one optimizer step; gradients are accumulated over effective_batch / micro_batch passes."""
+    gradient_checkpointing: Literal["auto"] | bool = "auto"
+    """Compute activations twice to save memory; auto: on a GPU yes, on a CPU no."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """What is computed in; auto: bf16 on a GPU, fp32 on a CPU. The adapter's own weights are always fp32."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    optimizer: Optimizer = "adamw_torch_fused"
+    """8-bit ones save memory for large adapters; paged ones move their state to the host when the GPU is full."""
+    save_steps: Annotated[int, Field(ge=1), Cosmetic()] = 100
+    """Steps between checkpoints, from which an interrupted training goes on."""
+    eval_steps: int = Field(default=100, ge=1)
+    """Steps between measurements of the loss on the validation split."""
+    eval_rows: int = Field(default=500, ge=1)
+    """Most validation rows that are measured."""
+    log_steps: Annotated[int | None, Field(ge=1), Cosmetic()] = None
+    """Steps between lines on the console; if none, about twenty lines in all. metrics.jsonl has every step."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; `cpu` says that a large model is meant to be trained slowly."""
+    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (Tracker(),)
+    """Where numbers go besides metrics.jsonl and loss.png."""
+    scratch: ScratchBase = ScratchBase()
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        whole, part = self.effective_batch, self.micro_batch
+        if whole % part:
+            near = sorted({max(part, whole // part * part), (whole // part + 1) * part})
+            raise ValueError(
+                f"effective_batch {whole} is no multiple of micro_batch {part}: set effective_batch to {' or '.join(map(str, near))}, "
+                f"or micro_batch to one of {', '.join(str(n) for n in range(1, whole + 1) if whole % n == 0)}"
+            )
+        return self
+
+    @property
+    def accumulation(self) -> int:
+        """Passes to one optimizer step."""
+        return self.effective_batch // self.micro_batch
+
+
+@stage(reads={"dataset": ("build",)}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
+def train(config: TrainConfig, run: Run) -> None:
+    """Train a LoRA adapter on a frozen, quantised base model.
+
+    Writes adapter/ (the weights, the tokenizer, the chat template), metrics.jsonl with loss, learning rate, gradient
+    norm and tokens per second of every step, loss.png and TensorBoard files. A training that was stopped or killed goes
+    on from its last checkpoint, to the same result.
+    """
+    from src.train.sft import sft
+
+    sft(config, run)

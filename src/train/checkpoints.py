@@ -1,0 +1,43 @@
+"""Tell whole checkpoints from those a kill cut short, so that a training goes on from the last whole one."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from src.core.files import write_text
+
+MARK = "whole.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with adapter, optimizer, schedule and random state as they were after `step`."""
+
+    folder: Path
+    step: int
+    last: bool
+    """Whether the training ended with it."""
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """Return the last whole checkpoint in `folder`, and delete those that are not whole."""
+    found: list[Checkpoint] = []
+    for each in folder.glob("checkpoint-*"):
+        if (each / MARK).exists():
+            found.append(Checkpoint(each, **json.loads((each / MARK).read_text(encoding="utf-8"))))
+        else:
+            shutil.rmtree(each)
+    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+
+
+class MarkWhole(TrainerCallback):
+    """Marks a checkpoint once all its files are written: the last thing that happens to it."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Write the mark."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        write_text(folder / MARK, json.dumps({"step": state.global_step, "last": state.global_step >= state.max_steps}))
