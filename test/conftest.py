@@ -1,0 +1,28 @@
+"""What every test gets: a folder of its own to work in, and no secrets or settings of whoever runs it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("LOG_LEVEL", "MODEL_CACHE_DIR", "OLLAMA_BASE_URL", "VECTOR_STORE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def shared():
+    """The folder of real input data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared/data beside the checkout")
+    return SHARED
