@@ -58,18 +58,17 @@ class OpenAIClient(Client):
         return self._reply(found)
 
     def _reply(self, found: Any) -> Reply:
-        """Read a completion; servers differ, and a proxy's error page comes as one too."""
-        choices = getattr(found, "choices", None)
-        if not choices:
+        """Read a completion. The SDK checks none: an error page, or a body that only looks right, comes this far."""
+        try:
+            choice = found.choices[0]
+            text, finish = choice.message.content or "", choice.finish_reason or "stop"
+            usage = Usage(found.usage.prompt_tokens or 0, found.usage.completion_tokens or 0) if found.usage else Usage()
+        except (AttributeError, IndexError, TypeError):
+            said = redact(" ".join(str(found).split()))[:200]
             raise BackendError(
-                f"{self.base_url}: the answer is no chat completion: {str(found)[:200]!r}", "mend base_url: it mostly ends in /v1"
-            )
-        usage = found.usage
-        return Reply(
-            text=choices[0].message.content or "",
-            usage=Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else Usage(),
-            finish=choices[0].finish_reason or "stop",
-        )
+                f"{self.base_url}: the answer is no chat completion: {said}", "mend base_url: it mostly ends in /v1"
+            ) from None
+        return Reply(str(text), usage, str(finish))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
