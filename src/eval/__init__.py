@@ -1,0 +1,66 @@
+"""Measure base and tuned model: intervals, gates, a report."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from src.core.errors import did_you_mean
+from src.core.manifest import Manifest
+from src.core.run import Run
+from src.core.stage import StageConfig, stage
+from src.eval.gates import Gate
+from src.eval.perplexity import Perplexity
+from src.eval.style import Style
+from src.eval.tool_calls import ToolCalls
+
+Metric = Annotated[Perplexity | ToolCalls | Style, Field(discriminator="type")]
+
+
+class EvalConfig(StageConfig):
+    """What is measured, on which rows, and which bars the tuned model has to clear."""
+
+    metrics: tuple[Metric, ...] = (Perplexity(), ToolCalls(), Style())
+    """What to measure."""
+    gates: tuple[Gate, ...] = ()
+    """Bars; one that is failed makes the command end with exit code 1, one left undecided with 3."""
+    split: Literal["test", "validation", "train"] = "test"
+    """The rows to measure on."""
+    limit: int | None = Field(200, ge=1)
+    """Most rows of each kind (`kind:` tag, else tool calls and plain answers); null for all."""
+    max_new_tokens: int = Field(256, ge=1)
+    """Longest answer, in tokens."""
+    batch_size: int = Field(16, ge=1)
+    """Rows at a time."""
+
+    @model_validator(mode="after")
+    def gates_are_measured(self) -> Self:
+        """Name a gate on a figure that no metric here gives, and a metric that is there twice."""
+        types = [metric.type for metric in self.metrics]
+        if twice := next((kind for kind in types if types.count(kind) > 1), None):
+            raise ValueError(f"metrics: {twice!r} is there twice")
+        names = [name for metric in self.metrics for name in metric.names]
+        for gate in self.gates:
+            if gate.metric not in names:
+                raise ValueError(f"gates: no metric here gives {gate.metric!r}{did_you_mean(gate.metric, names)}")
+        return self
+
+
+@stage(reads={"dataset": ("build",), "model": ("train",), "records": ("label", "dedup", "scrape", None)})
+def eval(config: EvalConfig, run: Run) -> None:  # noqa: A001
+    """Measure base and tuned model on held-out rows: perplexity, tool calls, style, with intervals, gates and a report."""
+    from src.eval.evaluate import evaluate
+
+    evaluate(
+        run,
+        metrics=config.metrics,
+        gates=config.gates,
+        split=config.split,
+        limit=config.limit,
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.batch_size,
+    )
+
+
+def exit_code(manifest: Manifest) -> int:
+    """What the command ends with: 0 where every gate is passed, 1 where one is failed, 3 where one is undecided."""
+    return {"fail": 1, "undecided": 3}.get(str(manifest.info.get("verdict")), 0)

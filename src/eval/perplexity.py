@@ -1,0 +1,33 @@
+"""How much a model is surprised by what the assistant really said."""
+
+import math
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from src.core.config import Config
+from src.eval.measure import Evidence, Finding, Measure
+
+
+class Perplexity(Config):
+    """Perplexity over the assistant's tokens, by teacher forcing: per token, and per byte for other tokenizers to compare with."""
+
+    type: Literal["perplexity"] = "perplexity"
+
+    names: ClassVar[tuple[str, ...]] = ("perplexity.token", "perplexity.byte")
+    reads: ClassVar[str] = "likelihoods"
+
+    def score(self, evidence: Evidence) -> Finding:
+        """E to the mean negative log-likelihood of a token, and of a byte."""
+        tokens = {model: [replace(row, why=_why(row.value, row.weight)) for row in rows] for model, rows in evidence.likelihoods.items()}
+        in_bytes = {
+            model: [replace(row, weight=float(evidence.bytes_of[row.id])) for row in rows if evidence.bytes_of[row.id]]
+            for model, rows in evidence.likelihoods.items()
+        }
+        if not any(tokens.values()):
+            return Finding(missing=dict.fromkeys(self.names, "no held-out row has an assistant's token"))
+        both = zip(self.names, (tokens, in_bytes), strict=True)
+        return Finding([Measure(name, rows, lower_is_better=True, exponential=True) for name, rows in both])
+
+
+def _why(nats: float, tokens: float) -> str:
+    return f"perplexity {math.exp(min(nats / tokens, 700.0)):.4g} over {tokens:.0f} tokens"

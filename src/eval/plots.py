@@ -1,0 +1,79 @@
+"""Pictures of an evaluation: each figure's interval before and after, and what the style judge mixes up."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from src.eval.measure import BASE, TUNED
+
+_COLOURS = {BASE: "#8a8f98", TUNED: "#1f6fb4"}
+_OFFSETS = {BASE: 0.16, TUNED: -0.16}
+
+
+def plot_figures(folder: Path, found: Mapping[str, Any]) -> list[str]:
+    """Draw every figure with its interval, shares on one axis and perplexities on another; return the files' names."""
+    shares = [figure for figure in found["metrics"] if figure["better"] == "higher"]
+    others = [figure for figure in found["metrics"] if figure["better"] == "lower"]
+    panels = [panel for panel in (shares, others) if panel]
+    if not panels:
+        return []
+    heights = [len(panel) + 0.8 for panel in panels]
+    canvas = Figure(figsize=(8, 1.2 + 0.55 * sum(heights)), layout="constrained")
+    axes = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
+    for axis, panel in zip(axes[:, 0], panels, strict=True):
+        _panel(axis, panel)
+    axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    return [_save(canvas, folder / "figures.png")]
+
+
+def _panel(axis: Any, figures: Sequence[Mapping[str, Any]]) -> None:
+    for place, figure in enumerate(reversed(figures)):
+        for model, each in figure["models"].items():
+            low, high = (each["value"] if end is None else end for end in (each["low"], each["high"]))
+            reach = [[max(0.0, each["value"] - low)], [max(0.0, high - each["value"])]]
+            label = model if place == 0 else None
+            at = place + _OFFSETS[model]
+            axis.errorbar([each["value"]], [at], xerr=reach, fmt="o", color=_COLOURS[model], capsize=4, markersize=6, label=label)
+    axis.set_yticks(range(len(figures)), [figure["name"] for figure in reversed(figures)])
+    axis.set_ylim(-0.6, len(figures) - 0.4)
+    axis.grid(axis="x", color="#e3e5e8")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    if figures[0]["better"] == "higher":
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_xlabel("share of rows, with 95 % interval (more is better)")
+    else:
+        axis.set_xscale("log")
+        axis.set_xlabel("perplexity, with 95 % interval (less is better)")
+
+
+def plot_confusion(folder: Path, found: Mapping[str, Any]) -> list[str]:
+    """Draw the style judge's confusion matrix on documents it had not seen; return the file's name, if there is one."""
+    if "confusion" not in found["detail"]:
+        return []
+    matrix = found["detail"]["confusion"]
+    canvas = Figure(figsize=(4.6, 4.0), layout="constrained")
+    axis = canvas.subplots()
+    shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, counts in enumerate(matrix):
+        for column, count in enumerate(counts):
+            share = shares[row][column]
+            axis.text(column, row, f"{count}\n{share:.0%}", ha="center", va="center", color="white" if share > 0.5 else "black")
+    axis.set_xticks([0, 1], ["other", "persona"])
+    axis.set_yticks([0, 1], ["other", "persona"], rotation=90, va="center")
+    axis.set_xlabel("judged")
+    axis.set_ylabel("truly")
+    axis.set_title("Style judge on unseen text")
+    return [_save(canvas, folder / "style_judge.png")]
+
+
+def _save(canvas: Figure, path: Path) -> str:
+    FigureCanvasAgg(canvas)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.savefig(path, dpi=120, metadata={"Software": None})  # no version inside: the same figures give the same bytes
+    return path.name

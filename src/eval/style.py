@@ -1,0 +1,75 @@
+"""Whether answers sound like the persona, as told by a classifier of the project's own texts."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from src.core.config import Config
+from src.eval.cases import Case
+from src.eval.measure import Evidence, Finding, Measure, Row
+from src.models.tool_calls import parse
+
+if TYPE_CHECKING:
+    from src.eval.judge import Judge
+
+NAME = "style.persona"
+
+
+class Style(Config):
+    """Share of answers in the persona's voice; the judge is tested on documents it has not seen before it may judge."""
+
+    type: Literal["style"] = "style"
+    samples: int = Field(800, ge=20)
+    """Most pieces of text of each class that the judge learns from, drawn evenly from the documents."""
+    words: int = Field(60, ge=5)
+    """Length of a piece, in words: about that of an answer."""
+    fewest_words: int = Field(4, ge=1)
+    """Answers and pieces shorter than this are not judged."""
+    min_accuracy: float = Field(0.7, ge=0.5, le=1)
+    """Least balanced accuracy on unseen documents; a judge below it does not judge."""
+    tags: tuple[str, ...] = ()
+    """Judge only rows with one of these tags; all rows where empty."""
+
+    names: ClassVar[tuple[str, ...]] = (NAME,)
+    reads: ClassVar[str] = "answers"
+
+    def score(self, evidence: Evidence) -> Finding:
+        """Train the judge, test it, then let it judge every model's plain answers and the reference's."""
+        from src.eval.judge import UnfitJudgeError, train
+
+        if not evidence.persona:
+            return Finding(missing={NAME: "the dataset was built without a persona"})
+        asked = [case for case in evidence.cases if self.is_judged(case)]
+        if not asked:
+            return Finding(missing={NAME: "no held-out turn is a plain answer of enough words"})
+        try:
+            judge = train(
+                evidence.records,
+                dict(evidence.persona),
+                seed=evidence.seed,
+                samples=self.samples,
+                words=self.words,
+                fewest_words=self.fewest_words,
+                min_accuracy=self.min_accuracy,
+            )
+        except UnfitJudgeError as error:
+            return Finding(missing={NAME: str(error)}, detail=error.detail)
+        rows = {model: self._rows(judge, asked, texts) for model, texts in evidence.answers.items()}
+        reference = judge.shares([str(case.expected.get("content") or "") for case in asked])
+        share = sum(each >= 0.5 for each in reference) / len(reference)
+        return Finding([Measure(NAME, rows)], detail={**judge.report, "reference": share})
+
+    def is_judged(self, case: Case) -> bool:
+        """Whether the reference is an answer in words, of rows asked for."""
+        wanted = not self.tags or bool(set(self.tags) & set(case.tags))
+        return wanted and not case.calls and len(str(case.expected.get("content") or "").split()) >= self.fewest_words
+
+    def _rows(self, judge: "Judge", asked: list[Case], texts: Mapping[str, str]) -> list[Row]:
+        found = [parse(texts[case.id]).content or "" for case in asked]
+        rows = []
+        for case, text, share in zip(asked, found, judge.shares(found), strict=True):
+            short = len(text.split()) < self.fewest_words
+            wrong = f"only {len(text.split())} words" if short else f"the judge gives it {share:.2f}" if share < 0.5 else ""
+            rows.append(Row(case.id, case.group, case.tags, float(not wrong), 1.0, wrong))
+        return rows

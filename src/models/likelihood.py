@@ -1,0 +1,37 @@
+"""How likely a model finds what was really said: the negative log-likelihood of given tokens."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+
+class Masked(Protocol):
+    """Tokens, and which of them count."""
+
+    @property
+    def ids(self) -> list[int]:
+        """Token ids."""
+
+    @property
+    def mask(self) -> list[int]:
+        """1 where a token counts."""
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator]
+def negative_log_likelihoods(model: Any, rows: Sequence[Masked]) -> list[tuple[float, int]]:
+    """For each row the sum over its counting tokens of -ln p(token | all before it), in nats, and how many they are.
+
+    The rows make one batch, padded on the right. A row's first token has nothing before it and never counts.
+    """
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.tensor([list(row.ids) + [0] * (longest - len(row.ids)) for row in rows], device=model.device)
+    mask = torch.tensor([[1] * len(row.ids) + [0] * (longest - len(row.ids)) for row in rows], device=model.device)
+    counts = torch.tensor([list(row.mask) + [0] * (longest - len(row.ids)) for row in rows], device=model.device)[:, 1:].bool()
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    found = []
+    for number in range(len(rows)):  # one row at a time: in float32 the logits of a batch can be gigabytes
+        where = counts[number]
+        loss = torch.nn.functional.cross_entropy(logits[number][where].float(), ids[number, 1:][where], reduction="none")
+        found.append((float(loss.double().sum()), int(where.sum())))
+    return found
