@@ -101,6 +101,11 @@ def examine(tokenizer: PreTrainedTokenizerBase, example: Mapping[str, Any], *, m
     return encoded
 
 
+def require_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Fail where the tokenizer has no chat template."""
+    _template(tokenizer, None)
+
+
 def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """Hex SHA-256 over all that decides which tokens a conversation becomes.
 
