@@ -33,10 +33,12 @@ class Reply:
 class BackendError(MlxError):
     """A call that got no reply, the backend's own retries included."""
 
-    def __init__(self, message: str, hint: str = "", *, final: bool = False) -> None:
+    def __init__(self, message: str, hint: str = "", *, final: bool = False, of_request: bool = False) -> None:
         super().__init__(message, hint)
         self.final = final
         """Whether the next call would fail for the same reason: no key, no such model, nobody listens."""
+        self.of_request = of_request
+        """Whether it lies in what was asked: too long, not allowed."""
 
 
 class Client(ABC):

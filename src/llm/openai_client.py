@@ -100,7 +100,7 @@ class OpenAIClient(Client):
             case 429:
                 return BackendError(f"too many calls: {said}", "lower `concurrency`, or raise `max_retries`")
             case _:
-                return BackendError(f"refused: {said}")
+                return BackendError(f"refused: {said}", of_request=error.status_code < 500)
 
 
 def _message(error: openai.APIStatusError) -> str:
