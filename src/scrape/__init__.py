@@ -29,7 +29,7 @@ class ScrapeConfig(StageConfig):
     """Where the text comes from, each of a `type`; read in this order."""
     languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = ()
     """ISO codes of the languages to keep, such as `en`; empty keeps all."""
-    language_confidence: float = Field(default=0.5, ge=0, le=1)
+    language_confidence: float = Field(default=0.7, ge=0, le=1)
     """How sure the detection has to be to drop a text for its language, or to overrule what a source states."""
     min_words: int = Field(default=1, ge=0)
     """Words below which a text is dropped."""

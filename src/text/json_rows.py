@@ -10,6 +10,7 @@ from src.text.encoding import sniff
 from src.text.jsonl import MAX_LINE, Fault
 
 _CHUNK = 1 << 16
+_SPACE = re.compile(r"\s*")
 _BETWEEN = re.compile(r"[\s,]*")
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
@@ -26,7 +27,9 @@ def read_json(path: Path, *, max_row: int = MAX_LINE) -> Iterator[tuple[int, dic
     """
     with path.open(encoding=sniff(path), errors="replace", newline="") as stream:
         window = _Window(stream, max_row)
-        window.skip(re.compile(r"\s*\[?"))
+        window.skip(_SPACE)
+        is_list = window.text.startswith("[", window.at)
+        window.at += is_list
         number = 0
         while window.skip(_BETWEEN) and not window.text.startswith("]", window.at):
             number += 1
@@ -34,6 +37,8 @@ def read_json(path: Path, *, max_row: int = MAX_LINE) -> Iterator[tuple[int, dic
             yield found
             if isinstance(found, Fault) and found.reason != "not_object":
                 return
+        if is_list and not window.text.startswith("]", window.at):
+            yield Fault(number + 1, "bad_json", "the list is not closed")
 
 
 class _Window:
