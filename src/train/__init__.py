@@ -111,6 +111,9 @@ def train(config: TrainConfig, run: Run) -> None:
     norm and tokens per second of every step, loss.png and TensorBoard files. A training that was stopped or killed goes
     on from its last checkpoint, to the same result.
     """
-    from src.train.sft import sft
+    from src.models.libraries import routed
 
-    sft(config, run)
+    with routed():
+        from src.train.sft import sft
+
+        sft(config, run)

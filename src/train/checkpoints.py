@@ -34,7 +34,7 @@ def newest(folder: Path) -> Checkpoint | None:
     return max(found, key=lambda checkpoint: checkpoint.step, default=None)
 
 
-class MarkWhole(TrainerCallback):
+class MarkWhole(TrainerCallback):  # type: ignore[misc]
     """Marks a checkpoint once all its files are written: the last thing that happens to it."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

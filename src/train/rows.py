@@ -24,8 +24,8 @@ class Row:
     """A conversation as it goes into the model."""
 
     id: str
-    ids: array[int]
-    labels: array[int]
+    ids: "array[int]"
+    labels: "array[int]"
     """The ids where the assistant speaks, -100 elsewhere."""
 
     @property

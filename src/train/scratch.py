@@ -1,18 +1,15 @@
 """Make the small base model of `model: scratch` once, and keep it for every later training on the same texts."""
 
-import inspect
 import shutil
-from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
 from tqdm.auto import tqdm
 
 from src.core.errors import MlxError
-from src.core.files import digest, read_jsonl
+from src.core.files import digest, read_jsonl, sha256
 from src.core.run import Run
 from src.core.seeds import derive
-from src.models import curriculum
 from src.models import scratch as recipe
 from src.models.load import load_tokenizer
 
@@ -54,7 +51,7 @@ def _make(run: Run, source: Path, folder: Path, *, seed: int, steps: int) -> Non
 
 
 def _fingerprint(source: Path, seed: int, steps: int) -> str:
-    """Stand for all the base depends on: tokenizer, texts, seed, steps and the code of the recipe."""
-    files = [source / "tokenizer.json", source / TEXTS]
-    code = [inspect.getsource(module) for module in (recipe, curriculum)]
-    return digest([*(sha256(file.read_bytes()).hexdigest() for file in files), *code, seed, steps])
+    """Stand for all the base depends on: tokenizer, texts, seed, steps and the recipe itself."""
+    code = Path(recipe.__file__)
+    files = [source / "tokenizer.json", source / TEXTS, code, *sorted(code.parent.glob("curriculum.*"))]
+    return digest([*(sha256(file) for file in files), seed, steps])

@@ -1,0 +1,135 @@
+"""Follow a training: numbers of each step to the trackers, some to the console, held-out loss, a bar with ETA."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from src.core.errors import MlxError
+from src.track import Log
+from src.train.interrupt import Interrupt
+from src.train.rows import IGNORED
+
+
+class Monitor(TrainerCallback):  # type: ignore[misc]
+    """Called by the trainer at each step.
+
+    Args:
+        logs: Where the numbers go.
+        seen: Tokens learned from and tokens in all, so far.
+        heldout: Measures the held-out loss; None where there is nothing to measure it on.
+        eval_steps: Steps between two measurements.
+        log_steps: Steps between two lines on the console; None for about twenty lines in all.
+        interrupt: Asked whether to stop.
+    """
+
+    def __init__(
+        self,
+        logs: Sequence[Log],
+        *,
+        seen: tuple[float, float],
+        heldout: Callable[[], float] | None,
+        eval_steps: int,
+        log_steps: int | None,
+        interrupt: Interrupt,
+    ) -> None:
+        self.logs = logs
+        self.learned, self.all = seen
+        self.heldout = heldout
+        self.eval_steps = eval_steps
+        self.log_steps = log_steps
+        self.interrupt = interrupt
+        self.console = logging.getLogger("mlx.train")
+        self._batch = (0.0, 0.0)
+        self._losses: list[float] = []
+        self._start = 0.0
+        self._bar: Any = None
+
+    def count(self, _: Any, __: Any, inputs: Mapping[str, Any]) -> None:
+        """Count the tokens on their way into the model: a forward pre-hook."""
+        if torch.is_grad_enabled() and "labels" in inputs:
+            learned, whole = self._batch
+            real = inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
+            self._batch = (learned + (inputs["labels"] != IGNORED).sum(), whole + real)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Show a bar that starts where the training does; measure the untouched model."""
+        self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", desc="train", leave=False, delay=1)
+        if state.global_step == 0:
+            self._measure(0)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock and the count of a step."""
+        self._start, self._batch = time.perf_counter(), (0.0, 0.0)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Stop here, with a checkpoint, if asked to."""
+        if self.interrupt.asked:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Mapping[str, float] | None = None, **_: Any
+    ) -> None:
+        """Note the numbers of a step."""
+        if logs is None or "loss" not in logs:
+            return
+        step = state.global_step
+        seconds = time.perf_counter() - self._start
+        learned, whole = (float(each) for each in self._batch)
+        self.learned, self.all = self.learned + learned, self.all + whole
+        if not math.isfinite(logs["loss"]):
+            raise MlxError(f"the loss is {logs['loss']} at step {step}", "lower train.learning_rate, or set train.precision to fp32")
+        values = {
+            "loss": logs["loss"],
+            "learning_rate": logs["learning_rate"],
+            "grad_norm": logs.get("grad_norm", math.nan),
+            "epoch": state.epoch or 0.0,
+            "tokens": self.learned,
+            "tokens_all": self.all,
+            "tokens_per_second": learned / seconds,
+            "tokens_all_per_second": whole / seconds,
+        }
+        self._note(step, values)
+        self._losses.append(logs["loss"])
+        self._say(step, state.max_steps, values)
+        if step % self.eval_steps == 0 or step >= state.max_steps:
+            self._measure(step)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def _say(self, step: int, steps: int, values: Mapping[str, float]) -> None:
+        self._bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
+        self._bar.update(1)
+        every = self.log_steps or max(1, steps // 20)
+        if step % every and step != steps:
+            return
+        mean = sum(self._losses) / len(self._losses)
+        self._losses = []
+        self.console.info(
+            "step %d/%d  loss %.3f  lr %.1e  grad %.2f  %s tok/s learned, %s in all",
+            step,
+            steps,
+            mean,
+            values["learning_rate"],
+            values["grad_norm"],
+            f"{values['tokens_per_second']:,.0f}",
+            f"{values['tokens_all_per_second']:,.0f}",
+        )
+
+    def _measure(self, step: int) -> None:
+        if self.heldout is None:
+            return
+        loss = self.heldout()
+        self._note(step, {"validation_loss": loss})
+        self.console.info("step %d  validation loss %.3f (perplexity %.2f)", step, loss, math.exp(min(loss, 50)))
+
+    def _note(self, step: int, values: Mapping[str, float]) -> None:
+        for log in self.logs:
+            log.log(step, values)
