@@ -36,7 +36,7 @@ def gutenberg_text(raw: str) -> str:
     """Return the book in `raw`: illustrations' marks removed, prose unwrapped; empty where there is none."""
     lines = raw.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n").split("\n")
     start, end = bounds(lines)
-    body = _ILLUSTRATION.sub("", "\n".join(line.rstrip() for line in lines[start:end]))
+    body = _ILLUSTRATION.sub(" ", "\n".join(line.rstrip() for line in lines[start:end]))
     paragraphs = [each for each in _BLANK.split("\n" + body + "\n") if each.strip()]
     return unwrap("\n\n".join(_unmentioned(_uncredited(paragraphs)))).strip("\n")
 

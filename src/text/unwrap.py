@@ -57,13 +57,15 @@ def _margin(line: str) -> int:
 
 
 def _joined(lines: list[str], known: set[str]) -> str:
-    text = lines[0]
+    pieces = lines[:1]
     for line in lines[1:]:
-        if text.endswith("--") or line.startswith("--"):
-            text += line
-        elif text[-2:-1].isalpha() and text.endswith("-") and line[:1].isalpha():
-            head, tail = re.split(r"\W(?=[\w-]*$)", text)[-1], re.split(r"[^\w-]", line, maxsplit=1)[0]
-            text = (text[:-1] if head[:-1] + tail in known else text) + line
-        else:
-            text += " " + line
-    return text
+        last = pieces[-1]
+        glue = " "
+        if last.endswith("--") or line.startswith("--"):
+            glue = ""
+        elif last.endswith("-") and last[-2:-1].isalpha() and line[:1].isalpha():
+            glue = ""
+            word = last[:-1].split(" ")[-1].split("-")[-1].lstrip("_“\"'‘(") + _WORD.match(line)[0]  # type: ignore[index]
+            pieces[-1] = last[:-1] if word in known else last
+        pieces += [glue, line]
+    return "".join(pieces)

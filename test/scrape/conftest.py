@@ -20,7 +20,9 @@ class Scraped:
         self.manifest = manifest
         self.records: list[Record] = list(read_records(Path("data/t/scrape")))
         dropped = Path("data/t/scrape/dropped.jsonl")
-        self.drops: list[dict[str, Any]] = [json.loads(line) for line in dropped.read_text(encoding="utf-8").splitlines()] if dropped.exists() else []
+        self.drops: list[dict[str, Any]] = (
+            [json.loads(line) for line in dropped.read_text(encoding="utf-8").splitlines()] if dropped.exists() else []
+        )
 
     @property
     def reasons(self) -> list[tuple[str, str]]:

@@ -57,7 +57,9 @@ def test_rows_of_every_kind_of_table_are_the_same_records() -> None:
 
 
 def test_columns_are_chosen_and_joined() -> None:
-    Path("a.jsonl").write_text('{"key": 7, "title": "T", "body": "B", "source": "doc", "x": "", "y": NaN}\n{"key": 8, "title": " ", "body": "C"}\n')
+    Path("a.jsonl").write_text(
+        '{"key": 7, "title": "T", "body": "B", "source": "doc", "x": "", "y": NaN}\n{"key": 8, "title": " ", "body": "C"}\n'
+    )
     first, second = read("a.jsonl", text=["title", "body"], id="key", meta={"licence": "MIT"})
     assert (first.id, first.text, first.meta) == ("7", "T\n\nB", {"source": "doc", "licence": "MIT"})
     assert (second.id, second.text, second.meta["source"]) == ("8", "C", "8")
@@ -120,7 +122,11 @@ def test_every_encoding_in_every_format(name: str, encoding: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
 def test_a_50_mb_row_is_dropped_in_bounded_memory(name: str) -> None:
-    before, after = {"a.jsonl": ('{"text": "', '"}\n{"text": "last"}\n'), "a.json": ('[{"text": "', '"}]'), "a.csv": ("text\n", "\nlast\n")}[name]
+    before, after = {
+        "a.jsonl": ('{"text": "', '"}\n{"text": "last"}\n'),
+        "a.json": ('[{"text": "', '"}]'),
+        "a.csv": ("text\n", "\nlast\n"),
+    }[name]
     with Path(name).open("w") as stream:
         stream.write(before)
         for _ in range(50):
@@ -161,7 +167,14 @@ def test_json_of_one_object_or_of_objects_after_each_other_is_rows_too() -> None
     Path("b.json").write_text('{"text": "one"}\n{"text": "two"}\n')
     Path("c.json").write_text('[{"text": "one"}, 7, {"text": "two"}]')
     Path("d.json").write_text("[]")
-    assert [item.text if not isinstance(item, Drop) else item.reason for item in read(".")] == ["one", "one", "two", "one", "not_object", "two"]
+    assert [item.text if not isinstance(item, Drop) else item.reason for item in read(".")] == [
+        "one",
+        "one",
+        "two",
+        "one",
+        "not_object",
+        "two",
+    ]
 
 
 def test_a_long_json_list_is_read_through_a_window() -> None:
