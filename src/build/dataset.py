@@ -57,6 +57,7 @@ class Dataset:
 
     def examples(self) -> Iterator[Candidate | Drop]:
         """What the sources give."""
+        makers = [source for source in self.config.sources if isinstance(source, ToolDialogues)]
         for number, source in enumerate(self.config.sources):
             if isinstance(source, Passages):
                 if not self.run.has("records"):
@@ -67,7 +68,11 @@ class Dataset:
             elif isinstance(source, Chats):
                 yield from source.examples()
             elif isinstance(source, ToolDialogues):
-                yield from (_decided(row, number) for row in source.examples(derive(self.run.seed, "source", number)))
+                yield from self.dialogues(source, next(n for n, each in enumerate(makers) if each is source))
+
+    def dialogues(self, source: ToolDialogues, number: int) -> Iterator[Candidate]:
+        """What a maker of tool dialogues gives; it has split them itself."""
+        return (_decided(row, number) for row in source.examples(derive(self.run.seed, "tools", number)))
 
     def persona(self) -> Iterator[Record]:
         """The records of the persona."""
@@ -166,8 +171,8 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def _decided(row: dict[str, Any], number: int) -> Candidate:
-    """A row of a source that has split its rows itself; `number` keeps those of two such sources apart."""
-    name = f"{row['id']}@{number}"
+    """A row of a source that has split its rows itself; `number` keeps the ids of two such sources apart."""
+    name = f"{row['id']}@{number}" if number else row["id"]
     example = Example(
         id=name, messages=row["messages"], tools=row["tools"], label=None, tags=["source:tools", *row["tags"]], sources=row["sources"]
     )

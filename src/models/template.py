@@ -229,7 +229,9 @@ def _ids(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools: Tools, *
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools: Tools, **options: Any) -> Any:
     made = _dialect(tokenizer, tools).messages(messages)
     try:
-        return tokenizer.apply_chat_template(made, tools=list(tools) if tools else None, tokenize=True, **options)
+        return tokenizer.apply_chat_template(
+            made, tools=list(tools) if tools else None, tokenize=True, tokenizer_kwargs={"verbose": False}, **options
+        )
     except BROKEN as error:
         raise UnfitError(Fault("template_error", f"{type(error).__name__}: {str(error)[:200]}")) from error
 
