@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 DEPTH = 64  # levels of JSON within JSON
 INT64 = 2**63
@@ -41,6 +41,18 @@ class Function(_Part):
     name: str = Field(min_length=1)
     arguments: str
 
+    @field_validator("arguments")
+    @classmethod
+    def _is_object(cls, value: str) -> str:
+        try:
+            opened = _opened(value)
+        except (ValueError, RecursionError):
+            opened = None
+        if not isinstance(opened, dict):
+            raise ValueError("has to be a JSON object in a string")
+        _sound(opened)
+        return value
+
 
 class Call(_Part):
     """A tool call of an earlier answer."""
@@ -69,18 +81,21 @@ class Message(_Part):
             raise ValueError("each part of a content has to be {'type': 'text', 'text': …}: this model reads text alone")
         return "".join(texts)
 
-    def rendered(self, number: int) -> dict[str, Any]:
+    @model_validator(mode="after")
+    def _says_something(self) -> "Message":
+        if self.content is None and not self.tool_calls:
+            raise ValueError("a message needs a content")
+        return self
+
+    def rendered(self) -> dict[str, Any]:
         """The message as a chat template takes it: arguments as objects."""
-        role = "system" if self.role == "developer" else self.role
-        made: dict[str, Any] = {"role": role, "content": self.content}
+        made: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": self.content}
         if self.tool_calls:
-            made["tool_calls"] = [_opened(call, f"messages.{number}.tool_calls.{at}") for at, call in enumerate(self.tool_calls)]
-        elif self.content is None:
-            raise RequestError(400, f"messages.{number}: a message of the {self.role} needs a content", param="messages")
-        for key in ("name", "tool_call_id"):
-            if value := getattr(self, key):
-                made[key] = value
-        return made
+            made["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": _opened(call.function.arguments)}}
+                for call in self.tool_calls
+            ]
+        return made | {key: value for key in ("name", "tool_call_id") if (value := getattr(self, key))}
 
 
 class ToolFunction(_Part):
@@ -157,7 +172,7 @@ class ChatRequest:
 
     def conversation(self) -> list[dict[str, Any]]:
         """The messages as a chat template takes them."""
-        return [message.rendered(number) for number, message in enumerate(self.fields.messages)]
+        return [message.rendered() for message in self.fields.messages]
 
     def tools(self) -> list[dict[str, Any]]:
         """The tools offered, as they came; none where the client wants none used."""
@@ -237,11 +252,5 @@ def _finite(text: str) -> float:
     return value
 
 
-def _opened(call: Call, where: str) -> dict[str, Any]:
-    try:
-        arguments = json.loads(call.function.arguments or "{}", parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise RequestError(400, f"{where}.function.arguments: has to be a JSON object in a string", param="messages")
-    return {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}
+def _opened(arguments: str) -> Any:
+    return json.loads(arguments or "{}", parse_constant=_no_constant)

@@ -1,0 +1,131 @@
+"""The queue of the embedded engine, clients that leave, models that break."""
+
+import http.client
+import json
+import threading
+import time
+
+import pytest
+
+from src.models.generate import Completion
+from src.serve.embedded import Embedded
+
+
+class Slow:
+    """A model that writes until it is stopped."""
+
+    def __init__(self, *, breaks: int | None = None) -> None:
+        self.steps = 0
+        self.closed = threading.Event()
+        self.breaks = breaks
+
+    def prompt(self, request):
+        return [1, 2, 3]
+
+    def stream(self, prompt, fields):
+        try:
+            while True:
+                if self.steps == self.breaks:
+                    raise RuntimeError("secret inside: /root/key")
+                time.sleep(0.01)
+                self.steps += 1
+                yield "word "
+        finally:
+            self.closed.set()
+
+
+@pytest.fixture
+def sent(web):
+    """Send a request and hang on."""
+    open_connections = []
+
+    def send(address, **more):
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
+        connection.request("POST", "/v1/chat/completions", json.dumps(web.chat(**more)), {"content-type": "application/json"})
+        open_connections.append(connection)
+        return connection
+
+    yield send
+    for connection in open_connections:
+        connection.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_the_work(web, sent, stream):
+    model = Slow()
+    with web.running(Embedded(lambda: model, name="keeper", queue=1)) as address:
+        connection = sent(address, stream=stream)
+        web.until(lambda: model.steps > 5)
+        connection.close()
+        assert model.closed.wait(1)
+
+
+def test_a_client_that_leaves_the_queue_is_forgotten_and_a_full_queue_says_when_to_come_back(web, sent):
+    model = Slow()
+    engine = Embedded(lambda: model, name="keeper", queue=1)
+    with web.running(engine) as address:
+        first = sent(address, stream=True)
+        web.until(lambda: model.steps > 0)
+        second = sent(address)
+        web.until(lambda: engine._inside == 2)
+        status, headers, body = web.ask(address, web.chat())
+        assert status == 503 and headers["retry-after"] == "2" and body["error"]["code"] == "overloaded"
+        second.close()
+        web.until(lambda: engine._inside == 1)
+        first.close()
+        web.until(lambda: engine._inside == 0)
+
+
+def test_a_broken_model_shows_a_client_nothing_of_itself(web, caplog):
+    with web.running(Embedded(lambda: Slow(breaks=0), name="keeper", queue=1)) as address:
+        status, _, body = web.ask(address, web.chat())
+        assert status == 500 and body["error"]["type"] == "server_error" and "secret" not in json.dumps(body)
+        assert "secret inside" in caplog.text
+
+
+def test_a_model_that_breaks_within_a_stream_ends_it_with_an_error(web, caplog):
+    with web.running(Embedded(lambda: Slow(breaks=3), name="keeper", queue=1)) as address:
+        status, _, text = web.ask(address, web.chat(stream=True))
+        last = json.loads(text.rstrip().split("\n\n")[-1].removeprefix("data: "))
+        assert status == 200 and last["error"]["code"] == "internal_error" and "[DONE]" not in text
+
+
+def test_while_it_loads_clients_are_told_so(web):
+    loaded = threading.Event()
+
+    def load():
+        loaded.wait(20)
+        return Slow()
+
+    with web.running(Embedded(load, name="keeper", queue=1)) as address:
+        assert web.ask(address, path="/health", method="GET")[0::2] == (503, {"status": "loading", "model": "keeper"})
+        status, headers, body = web.ask(address, web.chat())
+        assert status == 503 and headers["retry-after"] and body["error"]["code"] == "model_loading"
+        loaded.set()
+        web.until(lambda: web.ask(address, path="/health", method="GET")[0] == 200)
+
+
+def test_a_model_that_cannot_be_loaded_is_told_to_who_started_it(web):
+    failures = []
+
+    def load():
+        raise OSError("no such model")
+
+    with web.running(Embedded(load, name="keeper", queue=1), failed=failures.append) as address:
+        web.until(lambda: failures)
+        assert str(failures[0]) == "no such model"
+        assert web.ask(address, path="/health", method="GET")[2]["status"] == "failed"
+
+
+def test_text_in_words_of_a_scripted_model_arrives_as_it_is_made(web, sent):
+    class Timed(Slow):
+        def stream(self, prompt, fields):
+            for word in ("one ", "two"):
+                yield word
+                time.sleep(0.3)
+            return Completion("one two", [1, 2], "length", 2)
+
+    with web.running(Embedded(Timed, name="keeper", queue=1)) as address:
+        response = sent(address, stream=True).getresponse()
+        arrived = [(time.monotonic(), line) for line in response if b"content" in line]
+        assert arrived[-1][0] - arrived[1][0] > 0.2
