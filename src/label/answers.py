@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -24,11 +25,12 @@ class Answers:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = Lock()
-        # every statement is a transaction of its own, on disk before it returns
+        self._synced = monotonic()
+        # every statement is a transaction of its own, which outlives this process at once, and the machine's power after a second
         self._base = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         try:
             self._base.execute("pragma journal_mode=wal")
-            self._base.execute("pragma synchronous=full")
+            self._base.execute("pragma synchronous=normal")
             self._base.execute(_TABLE)
         except sqlite3.DatabaseError as error:
             self._base.close()
@@ -49,6 +51,9 @@ class Answers:
         try:
             with self._lock:
                 self._base.execute(_PUT, row)
+                if monotonic() - self._synced > 1:
+                    self._base.execute("pragma wal_checkpoint(passive)")
+                    self._synced = monotonic()
         except sqlite3.Error as error:
             raise MlxError(
                 f"{self.path}: cannot keep an answer: {error}", "make room on the disk, then run again: it goes on from there"

@@ -19,6 +19,9 @@ class ChatServer(ThreadingHTTPServer):
         self.answers = lambda body, number: (200, completion("positive"))
         """From a call's body and number: status, and what to send as JSON, or as it is where that is a text."""
 
+    def handle_error(self, request, client_address):
+        """Say nothing of clients that went away before their answer."""
+
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/v1"
