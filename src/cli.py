@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="Project file and settings over it.")]
 Force = Annotated[bool, typer.Option("--force", help="Run even if the output is up to date.")]
+STOPPED = 130
+"""What a command stopped by Ctrl-C exits with."""
 EXTRAS = {"vllm": "gpu", "jupyterlab": "notebook"}
 """Packages that come with an extra, and which."""
 
@@ -77,11 +79,17 @@ def application(asked: Sequence[str]) -> typer.Typer:
     return app
 
 
-def callback(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
-    """Options before any command."""
-    if version:
+def show_version(asked: bool) -> None:
+    """Show the version and leave."""
+    if asked:
         typer.echo(f"mlx {__version__}")
         raise typer.Exit
+
+
+def callback(
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    """Options before any command."""
 
 
 def stage_command(name: str) -> Callable[..., None]:
@@ -127,11 +135,8 @@ def run(
             fresh = bool(state and state.fresh and not force)
             typer.echo(f"{name:<8} {'up to date' if fresh else f'would run: {_reason(state, force)}'}")
         return
-    last = None
-    for last in pipeline.run(project, force=force, first=first, until=until):
-        continue
-    if last:
-        conclude(last, project)
+    *_, last = pipeline.run(project, force=force, first=first, until=until)
+    conclude(last, project)
 
 
 def _reason(state: Any, force: bool) -> str:
@@ -306,14 +311,16 @@ def main() -> None:
     """Run the command; what a user can mend ends in one line and exit code 2, a bug keeps its traceback."""
     try:
         application(sys.argv[1:])()
+    except SystemExit as ended:
+        if ended.code == STOPPED:
+            fail("stopped", "the same command goes on from where it was", code=STOPPED)
+        raise
     except MlxError as error:
         fail(str(error), error.hint)
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
         fail(f"this needs {error.name}, which is not installed", f"uv sync --extra {EXTRAS[error.name]}")
-    except KeyboardInterrupt:
-        fail("stopped", "the same command goes on from where it was", code=130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
