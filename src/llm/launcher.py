@@ -129,26 +129,26 @@ class Launcher:
         while True:
             began = time.monotonic()
             try:
-                ended = self._live()
+                ended, words = self._live()
             except OSError as error:
-                ended = f"cannot be started: {error}"
+                ended, words = f"cannot be started: {error}", ""
             if self._stop.is_set():
                 return self._enter("stopped")
             if time.monotonic() - began > STEADY:
                 crashes = 0
             if self.state != "ready" and crashes == 0:
-                return self._enter("failed", ended)
+                return self._enter("failed", ended + words)
             if crashes >= self.restarts:
-                return self._enter("failed", f"{ended}, after {crashes} restarts")
+                return self._enter("failed", f"{ended}, after {crashes} restarts{words}")
             pause = self.backoff * 2**crashes
             crashes += 1
-            LOG.warning("the engine %s; starting it again in %.1f s (%d of %d)", ended.splitlines()[0], pause, crashes, self.restarts)
+            LOG.warning("the engine %s; starting it again in %.1f s (%d of %d)", ended, pause, crashes, self.restarts)
             self._enter("restarting", ended)
             if self._stop.wait(pause):
                 return self._enter("stopped")
 
-    def _live(self) -> str:
-        """Run the engine once; return how it ended."""
+    def _live(self) -> tuple[str, str]:
+        """Run the engine once; return how it ended, and its last words."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as stream:
             offset = stream.tell()
@@ -167,7 +167,7 @@ class Launcher:
         finally:
             end(process, self.grace)
             self.pid = None
-        return f"{ended}{tail(self.log, offset)}" if ended else ""
+        return ended, tail(self.log, offset)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> str:
         deadline = time.monotonic() + self.startup_timeout
