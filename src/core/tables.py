@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -11,15 +12,20 @@ from src.core.files import atomic, to_json
 from src.core.records import Record
 
 RECORDS = "records.parquet"
+_BATCH = 5000
 SCHEMA = {"id": pl.String, "text": pl.String, "meta": pl.String}
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
     """Write records as Parquet (id, text, meta as JSON); return how many."""
-    rows = [(record.id, record.text, to_json(record.meta)) for record in records]
+    rows = ((record.id, record.text, to_json(record.meta)) for record in records)
+    frames = [pl.DataFrame(schema=SCHEMA)]
+    while batch := list(islice(rows, _BATCH)):  # Python's strings are several times the size of a frame's
+        frames.append(pl.DataFrame(batch, schema=SCHEMA, orient="row"))
+    table = pl.concat(frames, rechunk=True)
     with atomic(path, "wb") as stream:
-        pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(stream, compression="zstd", statistics=False)
-    return len(rows)
+        table.write_parquet(stream, compression="zstd", statistics=False)
+    return table.height
 
 
 def read_records(path: Path) -> Iterator[Record]:

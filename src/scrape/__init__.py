@@ -70,11 +70,11 @@ def _found(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
             if isinstance(piece, Drop):
                 yield piece
             else:
-                yield from run.piece(f"{number}:{piece.name}", partial(_judged, judge, piece))
+                yield from run.piece(f"{number}:{piece.name}", partial(_judged, judge, piece, run))
 
 
-def _judged(judge: "Judge", piece: Piece) -> Iterator[Record | Drop]:
-    return judge.judged(piece.make())
+def _judged(judge: "Judge", piece: Piece, run: Run) -> Iterator[Record | Drop]:
+    return judge.judged(run.progress(piece.make(), desc=piece.name))
 
 
 def _unique(items: Iterable[Record | Drop]) -> Iterator[Record | Drop]:

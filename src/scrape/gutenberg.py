@@ -18,6 +18,7 @@ from src.scrape.mirror import FetchFailedError, Mirror, NotFoundError, is_forbid
 from src.scrape.read_text import Unread, read_text
 from src.scrape.shelf import Book, fetch_book, shelf
 from src.scrape.source import Piece
+from src.text.encoding import mended
 
 _HOPELESS = 3  # books in a row that no mirror answers for, before anything came
 
@@ -92,7 +93,7 @@ class GutenbergSource(Config):
 
     def _records(self, book: Book) -> Iterator[Record | Drop]:
         for name, path in book.files:
-            yield self._record(book, f"gutenberg:{book.number}/{name}", path)
+            yield self._record(book, mended(f"gutenberg:{book.number}/{name}"), path)
 
     def _record(self, book: Book, name: str, path: Path) -> Record | Drop:
         try:

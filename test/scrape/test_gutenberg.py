@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,11 @@ def test_every_layout_of_a_folder(project) -> None:
     ]  # fmt: skip
     assert done.reasons == [("books/stray.txt", "unsupported")]
     assert done.records[2].meta["title"] == "Night and Day"
+
+
+def test_a_name_that_is_no_unicode_is_mended(project) -> None:
+    put(os.fsdecode(b"books/76/caf\xe9.txt"))
+    assert project({"type": "gutenberg", "folder": "books"}).records[0].id == "gutenberg:76/caf\ufffd.txt"
 
 
 def test_the_same_name_in_two_places_is_two_records(project) -> None:

@@ -103,6 +103,16 @@ def test_after_an_interruption_only_what_is_missing_is_fetched(project, site: Si
 
 def test_a_failure_is_tried_again_by_the_next_run_and_is_no_finished_piece(project, site: Site) -> None:
     site.put("/7/76/76-0.txt", BOOK)
+    site.put("/7/74/74-0.txt", (403, {}, b""), BOOK)
+    with pytest.raises(MlxError, match=r"more than max_drop 10%: fetch_failed 1"):
+        project(source(site, 76, 74), max_drop=0.1)
+    site.asked.clear()
+    assert len(project(source(site, 76, 74), max_drop=0.1).records) == 2
+    assert site.asked == ["/7/74/74-0.txt", "/cache/epub/74/pg74.rdf"]
+
+
+def test_a_refusal_is_a_drop_that_says_so(project, site: Site) -> None:
+    site.put("/7/76/76-0.txt", BOOK)
     site.put("/7/74/74-0.txt", (403, {}, b""))
     done = project(source(site, 76, 74))
     assert done.reasons == [("gutenberg:74", "fetch_failed")]
