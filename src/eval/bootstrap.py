@@ -90,11 +90,10 @@ def _draws(value: Floats, weight: Floats, seed: int, exponential: bool) -> Float
     """The figure in each resample; the same seed and number of units draw the same units."""
     count = len(value)
     chance = np.random.default_rng(seed)
-    even = np.full(count, 1 / count)
     found = []
     for _ in range(RESAMPLES // _CHUNK):
-        times = chance.multinomial(count, even, size=_CHUNK)
-        found.append(_figure(times @ value, times @ weight, exponential))
+        drawn = chance.integers(0, count, size=(_CHUNK, count))
+        found.append(_figure(value[drawn].sum(1), weight[drawn].sum(1), exponential))
     return np.concatenate(found)
 
 

@@ -37,4 +37,4 @@ def _sample(name: str, row: Row, case: Case, evidence: Evidence) -> dict[str, st
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip() + " …"

@@ -1,0 +1,83 @@
+"""The report says what the figures say, and stays in shape whatever a model writes."""
+
+import json
+
+from src.eval.gates import Gate
+from src.eval.plots import plot_confusion, plot_figures
+from src.eval.report import markdown, summary_table
+from src.eval.results import results
+from src.eval.samples import worst_answers
+from src.eval.tool_calls import ToolCalls
+
+SETTINGS = {"base": "models/small", "limit": None, "seed": 7}
+
+
+def found(calling, plain, right, evidence, gates=()):
+    texts = right | {case.id: "Well enough, I thank you." for case in plain}
+    tuned = texts | {calling[0].id: "```\n| oops | <b>` _x_\n```", calling[1].id: "long " * 300}
+    seen = evidence(calling + plain, {"base": dict.fromkeys(texts, "no"), "tuned": tuned})
+    finding = ToolCalls().score(seen)
+    made = {"settings": SETTINGS, **results([finding], gates, 7)}
+    made["examples"] = worst_answers(finding.measures, seen)
+    made["missing"]["style.persona"] = "there is no | persona"
+    return made
+
+
+def test_the_table_for_the_terminal(calling, plain, right, evidence):
+    made = found(calling, plain, right, evidence, [Gate(metric="tool_calls.accuracy", against="base", min_delta=0.5)])
+    lines = summary_table(made).splitlines()
+    accuracy = next(line for line in lines if line.startswith("tool_calls.accuracy"))
+    assert accuracy.split()[1:5] == ["0.000", "[0.000,", "0.074]", "0.958"]
+    assert accuracy.endswith("better")
+    assert any(line.split()[:3] == ["style.persona", "not", "measured"] for line in lines)
+    assert lines[-1].startswith("gate pass: tool_calls.accuracy: 0.9583 [")
+
+
+def test_the_report_holds_tables_tags_gates_samples_and_method(calling, plain, right, evidence):
+    text = markdown(found(calling, plain, right, evidence, [Gate(metric="tool_calls.name", min=0.99)]), "lamp", ["figures.png"])
+    assert "| tool_calls.accuracy | 0.000 [0.000, 0.074] | 0.958 [" in text
+    assert "| tool_calls.accuracy | unseen:tool | 24 | 0.000 | 0.958 | +0.958 [" in text
+    assert "`style.persona` is not measured: there is no | persona" in text
+    assert "## Gates: UNDECIDED" in text
+    assert "![figures.png](figures.png)" in text
+    assert "- limit: all" in text
+    assert "tool_calls.relevance: 8 rows, intervals over 8 rows, each drawn alone" in text
+    assert "no call" in text
+    for line in text.split("\n"):
+        if line.startswith("| tool_calls"):
+            assert line.count(" | ") + line.count(" \\| ") in (2, 5)
+
+
+def test_text_of_a_model_cannot_break_out_of_its_fence(calling, plain, right, evidence):
+    text = markdown(found(calling, plain, right, evidence), "lamp", [])
+    assert "````text\n```\n| oops | <b>` _x_\n```\n````" in text
+    assert "long …\n```" in text
+
+
+def test_worst_answers_are_those_that_cost_and_each_row_once(calling, plain, right, evidence):
+    samples = found(calling, plain, right, evidence)["examples"]
+    assert [each["id"] for each in samples] == [calling[0].id, calling[1].id]
+    assert samples[0]["why"] == "no call"
+    assert json.loads(samples[0]["expected"]) == calling[0].calls[0]
+    assert samples[0]["prompt"] == calling[0].request
+
+
+def test_plots_are_pictures_with_the_same_bytes_each_time(calling, plain, right, evidence, tmp_path):
+    made = found(calling, plain, right, evidence)
+    made["metrics"].append(
+        {
+            "name": "perplexity.token",
+            "better": "lower",
+            "models": {"base": {"value": 600.0, "low": 500.0, "high": None}, "tuned": {"value": 1.1, "low": 1.05, "high": 1.2}},
+        }
+    )
+    made["detail"] = {"confusion": [[90, 10], [5, 95]]}
+    first, second = tmp_path / "a", tmp_path / "b"
+    names = plot_figures(first, made) + plot_confusion(first, made)
+    assert names == ["figures.png", "style_judge.png"]
+    plot_figures(second, made), plot_confusion(second, made)
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+        assert (first / name).read_bytes().startswith(b"\x89PNG")
+    assert plot_figures(first, {"metrics": []}) == []
+    assert plot_confusion(first, {"detail": {}}) == []
