@@ -13,6 +13,7 @@ from src.core.errors import MlxError
 from src.models.hub import explained, located
 from src.models.libraries import routed
 from src.models.size import TINY, parameters
+from src.models.steady import steady
 
 Quantization = Literal["nf4", "int8", "none"]
 DTYPES = {
@@ -84,6 +85,7 @@ def load_tokenizer(base: str | Path, *, trust_remote_code: bool = False) -> PreT
     name = located(base)
     with routed(), explained(name):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    steady(tokenizer)
     if tokenizer.pad_token_id is None:
         vocabulary = tokenizer.get_vocab()
         tokenizer.pad_token = next((pad for pad in _PADS if pad in vocabulary), tokenizer.eos_token)
