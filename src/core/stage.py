@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from src.core.config import Config, Cosmetic, essence, parts
 from src.core.errors import MlxError
-from src.core.files import digest, stat_fingerprint
+from src.core.files import digest, stat_fingerprint, to_json
 from src.core.log import logged_to, peak_mb
 from src.core.manifest import NAME, Manifest, Origin, content, hash_outputs, now, versions
 from src.core.project import DEFAULT, Project, load
@@ -108,7 +108,7 @@ class Stage(Generic[C]):
         config = project.section(self.name)
         outside = [path for part in parts(config) if callable(files := getattr(part, "files", None)) for path in files()]
         marks = {role: [each.fingerprint for each in found] for role, found in inputs.items()}
-        return digest([self.name, essence(config), project.head.seed, marks, stat_fingerprint(outside)])
+        return digest([self.name, to_json(essence(config)), project.head.seed, marks, stat_fingerprint(outside)])
 
     def _run(
         self, config: C, project: Project, output: Path, inputs: dict[str, tuple[Upstream, ...]], key: str, *, fresh: bool
