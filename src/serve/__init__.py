@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from src.core.run import Run
-from src.core.stage import StageConfig, stage
+from src.core.stage import StageConfig, folder, stage
 from src.serve.engine import EngineChoice, TransformersEngine
 
 __all__ = ["ServeConfig", "serve"]
@@ -53,9 +53,12 @@ def serve(config: ServeConfig, run: Run) -> None:
     from src.core.secrets import redact
     from src.models.trained import Trained
     from src.serve.app import application
-    from src.serve.server import Server, announced, lineage, listen, url
+    from src.serve.server import Server, announced, failed_report, lineage, listen, url
 
-    trained = Trained.of(run.input("model").path)
+    model = run.input("model")
+    trained = Trained.of(model.path)
+    if report := failed_report(folder(run.name, "eval"), model.fingerprint):
+        run.log.warning("this model failed its evaluation: see %s", report)
     name = config.model_name or run.name
     log = Path("log") / run.name / "vllm.log"
     engine = config.engine.open(trained, name=name, max_new_tokens=config.max_new_tokens, log=log)

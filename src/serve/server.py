@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,12 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
+        with ExitStack() as closing:
+            listening = closing.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(128)
+            closing.pop_all()
     except OSError as error:
         hint = "set serve.port=0 for a free one, or end what listens there" if port else "set serve.host to an address of this machine"
         raise MlxError(f"cannot listen on {host}:{port}: {error.strerror or error}", hint) from None
@@ -97,3 +99,12 @@ def lineage(output: Path) -> dict[str, str]:
         if earlier and earlier.fingerprint == origin.fingerprint:  # else it was made anew since, and is another
             found |= lineage(Path(origin.path))
     return found
+
+
+def failed_report(evaluated: Path, model: str) -> Path | None:
+    """The report of an evaluation of this very model (by its fingerprint) whose gates failed, or None."""
+    manifest = Manifest.find(evaluated)
+    if manifest is None or manifest.info.get("verdict") != "fail":
+        return None
+    same = any(origin.fingerprint == model for origin in manifest.inputs.get("model", ()))
+    return evaluated / "report.md" if same else None
