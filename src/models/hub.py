@@ -53,17 +53,17 @@ def reason(base: str, error: BaseException) -> MlxError:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if was(GatedRepoError):
-        return MlxError(f"{base} is gated on the hub", f"accept its terms at https://huggingface.co/{base}, then set HF_TOKEN in .env")
+        return MlxError(f"{base} is gated on the hub", "accept its terms on its page there, then set HF_TOKEN in .env")
     if was(RepositoryNotFoundError, HFValidationError):
         return MlxError(f"{base} is neither a folder here nor a model on the hub", "check the name; a private one needs HF_TOKEN in .env")
+    if answer := next((cause for cause in causes if isinstance(cause, HfHubHTTPError) and not isinstance(cause, EntryNotFoundError)), None):
+        return MlxError(f"{base}: the hub refuses it: {_line(answer)}", "try again, or check the name")
     if was(LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) or any("onnect" in type(cause).__name__ for cause in causes):
         return MlxError(f"{base} is not on this machine and the hub cannot be reached", "go online, or name a folder with the model")
     if "safetensors" in str(error):
         return MlxError(
             f"{base} has no weights in safetensors", "convert it with `save_pretrained`; pickled weights can run code and are not read"
         )
-    if was(EntryNotFoundError, HfHubHTTPError):
-        return MlxError(f"{base}: the hub does not give what is needed: {_line(error)}", "try again, or check the name")
     return MlxError(f"{base} cannot be loaded: {_line(error)}", "check that it is a causal language model in the Hugging Face format")
 
 

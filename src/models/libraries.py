@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 NAMES = ("accelerate", "bitsandbytes", "datasets", "huggingface_hub", "peft", "py.warnings", "torch", "transformers", "trl")
 
@@ -18,11 +19,14 @@ class Forward(logging.Handler):
 @contextmanager
 def routed() -> Iterator[None]:
     """Route the log lines, warnings and progress bars of the libraries in the block; may be nested."""
+    # transformers and the hub put up a console handler when they are first imported: before theirs are replaced
+    import transformers.utils.logging
+
     with ExitStack() as stack:
         for name in NAMES:
             stack.enter_context(_forwarded(logging.getLogger(name)))
         stack.enter_context(_captured_warnings())
-        stack.enter_context(_without_bars())
+        stack.enter_context(_without_bars(transformers.utils.logging))
         yield
 
 
@@ -50,10 +54,8 @@ def _captured_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def _without_bars(bars: Any) -> Iterator[None]:
     """Hide the bars over weights and rows; those over downloads stay."""
-    from transformers.utils import logging as bars
-
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from src.models.hub import located
+from src.models.hub import explained, located
 
 TINY = 1_000_000_000
 """Parameters below which a model is run, and trained, on a CPU without being asked."""
@@ -26,3 +26,11 @@ def known_parameters(base: str | Path) -> int | None:
         return parameters(AutoConfig.from_pretrained(located(base), local_files_only=True))
     except (OSError, ValueError):
         return None
+
+
+def context(base: str | Path) -> int | None:
+    """The most tokens a model has positions for; None where its config does not say."""
+    name = located(base)
+    with explained(name):
+        config = AutoConfig.from_pretrained(name).get_text_config()
+    return getattr(config, "max_position_embeddings", None)

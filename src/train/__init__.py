@@ -115,5 +115,5 @@ def train(config: TrainConfig, run: Run) -> None:
 
     with routed():
         from src.train.sft import sft
-
+    with routed():  # once more: some libraries put up a console handler when they are imported
         sft(config, run)

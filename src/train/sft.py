@@ -13,6 +13,7 @@ from src.core.files import write_text
 from src.core.run import Run
 from src.core.stage import folder
 from src.models.load import load_tokenizer
+from src.models.size import context
 from src.models.template import template_hash
 from src.models.trained import ADAPTER, Trained, beside, fingerprint
 from src.track import Log
@@ -47,10 +48,8 @@ def sft(config: "TrainConfig", run: Run) -> None:
     """Train, or go on training, and write the output."""
     base = find_base(config, run)
     tokenizer = load_tokenizer(base.path)
-    data = Data(
-        read_rows(run, tokenizer, "train", longest=config.sequence_length),
-        read_rows(run, tokenizer, "validation", longest=config.sequence_length),
-    )
+    longest = min(config.sequence_length, context(base.path) or config.sequence_length)
+    data = Data(read_rows(run, tokenizer, "train", longest=longest), read_rows(run, tokenizer, "validation", longest=longest))
     if not data.train:
         reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items()) or "the split is empty"
         raise MlxError(f"no row is left to train on: {reasons}", f"look at {run.ledger.path.name}, or raise train.sequence_length")

@@ -61,7 +61,8 @@ def _arguments(config: "TrainConfig", work: Path, base: Base, seed: int) -> SFTC
         warmup_steps=config.warmup,  # below 1 it is read as a share
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        optim=config.optimizer,
+        # on a CPU there is nothing to page out to
+        optim=config.optimizer.removeprefix("paged_") if base.on_cpu else config.optimizer,
         bf16=base.dtype == "bf16",
         use_cpu=base.on_cpu,
         dataloader_pin_memory=not base.on_cpu,

@@ -1,12 +1,15 @@
-"""A base of a few thousand weights, a dataset whose answers it can learn, and a way to train the one on the other."""
+"""A base of some ten thousand weights, a dataset whose answers it can learn, and a way to train the one on the other."""
 
 import json
 import shutil
-import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from src.core.files import digest
 from src.core.manifest import Manifest, now
+from src.track.metrics import read_metrics
 from src.train import train
 
 COLOURS = ("red", "green", "blue", "grey", "amber", "violet")
@@ -15,14 +18,16 @@ THINGS = ("lamp", "door", "boat", "rope", "bell", "coat", "chair", "stone")
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """Folder of a Llama with hidden size 32 and two layers, and a ChatML tokenizer."""
+    """Folder of a Llama with hidden size 64 and two layers, and a ChatML tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from src.models.scratch import train_tokenizer
 
     folder = tmp_path_factory.mktemp("model") / "tiny"
-    tokenizer = train_tokenizer([f"What colour is the {thing}? The {thing} is {colour}." for thing in THINGS for colour in COLOURS], vocab=400)
+    tokenizer = train_tokenizer(
+        [f"What colour is the {thing}? The {thing} is {colour}." for thing in THINGS for colour in COLOURS], vocab=400
+    )
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=(len(tokenizer) + 63) // 64 * 64,
@@ -59,23 +64,64 @@ def write_dataset(folder, *, train, validation=()):
     empty = {"config": {}, "inputs": {}, "outputs": {}, "versions": {}, "created": now(), "seconds": 0, "peak_mb": 0, "seed": 0}
     counts = {"read": 0, "kept": 0, "dropped": 0, "reasons": {}}
     info = {"system": "Be brief."}
-    print_of = json.dumps([train, validation])
-    Manifest(stage="build", name="t", key="k", fingerprint=str(hash(print_of)), counts=counts, info=info, **empty).write(folder)
+    fingerprint = digest([*train, *validation])
+    Manifest(stage="build", name="t", key="k", fingerprint=fingerprint, counts=counts, info=info, **empty).write(folder)
+
+
+PROJECT = """
+name: t
+seed: 5
+build: {}
+train:
+  model: ./tiny
+  learning_rate: 5.0e-3
+  max_steps: 10
+  sequence_length: 160
+  effective_batch: 4
+  lora: {r: 4, alpha: 8}
+  eval_steps: 4
+  save_steps: 4
+"""
+
+
+@pytest.fixture(scope="session")
+def prepare(tiny):
+    """A function that fills a folder: the tiny base, a dataset of 40 + 8 rows, a project that trains the one on the other."""
+
+    def fill(folder, train=None, validation=None):
+        shutil.copytree(tiny, folder / "tiny")
+        train = [example(n) for n in range(40)] if train is None else train
+        validation = [example(n) for n in range(50, 58)] if validation is None else validation
+        write_dataset(folder / "data" / "t" / "build", train=train, validation=validation)
+        (folder / "t.yaml").write_text(PROJECT)
+
+    return fill
 
 
 @pytest.fixture
-def dataset(tmp_path):
-    """Forty rows to train on, eight to measure on, as the output of `build`."""
-    write_dataset(tmp_path / "data" / "t" / "build", train=[example(n) for n in range(40)], validation=[example(n) for n in range(50, 58)])
-
-
-@pytest.fixture
-def project(tmp_path, tiny):
-    """A function that loads a project file which trains the tiny base, with overrides."""
-    shutil.copytree(tiny, tmp_path / "tiny")
-    (tmp_path / "t.yaml").write_text(
-        "name: t\nseed: 5\nbuild: {}\ntrain:\n"
-        "  model: ./tiny\n  learning_rate: 5.0e-3\n  max_steps: 8\n  sequence_length: 128\n  micro_batch: 1\n  effective_batch: 2\n"
-        "  lora: {r: 4, alpha: 8}\n  eval_steps: 4\n  save_steps: 3\n"
-    )
+def project(tmp_path, prepare):
+    """A function that loads the project in this test's folder, with overrides."""
+    prepare(tmp_path)
     return lambda *overrides: train.load("t.yaml", *overrides)
+
+
+@pytest.fixture
+def rewrite():
+    """A function that writes another dataset to this test's folder."""
+    return partial(write_dataset, Path("data/t/build"))
+
+
+@pytest.fixture(scope="session")
+def made():
+    """A function that makes the row of a number."""
+    return example
+
+
+@pytest.fixture(scope="session")
+def curve():
+    """A function that reads what a training noted of its steps, without what tells the time."""
+
+    def read(folder=Path("checkpoint/t/train")):
+        return [{name: value for name, value in row.items() if "second" not in name} for row in read_metrics(folder / "metrics.jsonl")]
+
+    return read
