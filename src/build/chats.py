@@ -3,9 +3,9 @@
 import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from src.build.candidate import Candidate
 from src.build.formats import Unreadable, conversation
@@ -29,21 +29,26 @@ class Chats(Config):
     limit: int | None = Field(None, ge=1)
     """Rows read at most from each file."""
 
+    @model_validator(mode="after")
+    def one_way_to_name_files(self) -> Self:
+        """Take a path or a pattern, not both and not neither."""
+        if (self.path is None) == (self.glob is None):
+            raise ValueError("give either `path` or `glob`")
+        return self
+
     def files(self) -> Iterable[Path]:
         """The files, in order."""
         if self.glob is not None:
             return sorted(Path(name) for name in glob.glob(self.glob, recursive=True) if Path(name).is_file())  # noqa: PTH207 (absolute ones too)
         if self.path is not None and self.path.is_dir():
             return sorted(each for each in self.path.rglob("*") if each.suffix in (".json", ".jsonl", ".ndjson"))
-        return [self.path] if self.path is not None else []
+        return [self.path] if self.path else []
 
     def examples(self) -> Iterator[Candidate | Drop]:
         """Yield the examples of all files, and the rows that are none."""
         files = list(self.files())
         if not files:
-            raise MlxError(
-                f"chats: {self.glob or self.path or 'no path or glob'}: no files", "set `path` to a file, or `glob` to a pattern"
-            )
+            raise MlxError(f"chats: {self.glob or self.path}: no files", "set `path` to a file, or `glob` to a pattern")
         for file in files:
             yield from self.of_file(file)
 

@@ -17,6 +17,7 @@ _DIVISION = re.compile(
 _DASH = re.compile("—|--")
 _LEADERS = re.compile(r"\.{4,}|(?:\. ){4,}|\s{3,}\d+$", re.MULTILINE)
 _HEADING = 12  # words a line without a full stop may have to be a heading
+_WIDE = 100  # characters that nine lines of ten stay within in a text that is wrapped by hand
 _LINE = 90  # characters of a line from which it is a paragraph of its own
 _DIGITS = 0.2  # share of digits from which a block is a table
 
@@ -37,7 +38,9 @@ def sections(text: str) -> Iterator[list[str]]:
 
 def blocks(text: str) -> Iterator[str]:
     """Yield paragraphs on one line each; of verse the lines are kept."""
-    for block in _BLOCK.split(unwrap(text)):
+    lengths = sorted(len(line) for line in text.split("\n") if line.strip())
+    wrapped = bool(lengths) and lengths[len(lengths) * 9 // 10] <= _WIDE
+    for block in _BLOCK.split(unwrap(text) if wrapped else text):
         lines = [" ".join(_EMPHASIS.sub("", _NOTE.sub("", line)).split()) for line in block.split("\n")]
         lines = [line for line in lines if line]
         if max(map(len, lines), default=0) > _LINE:
