@@ -20,7 +20,10 @@ KILLED = """
 import os, signal, sys
 sys.modules["polars"] = None
 from src.core.log import console
-from src.train import checkpoints, train
+from src.train import train
+from src.models.libraries import routed
+with routed():
+    from src.train import checkpoints
 
 mark = checkpoints.MarkWhole.on_save
 def on_save(self, args, state, control, **rest):
