@@ -198,10 +198,9 @@ def mortal(command: Sequence[str]) -> list[str]:
 
 
 def end(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Ask a process and its group to end, then make it."""
+    """Ask a process to end with its children, then make it and them."""
     if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()  # it alone: engines clean up after children that they end themselves
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace)
     with suppress(ProcessLookupError):  # children may outlive their parent

@@ -55,7 +55,8 @@ def base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     tokenizer = train_tokenizer([SYSTEM, GREETED, UNCALLED, "Lamp on set_lamp state"] * 20, vocab=420)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    # heads of 32, which vLLM has kernels for
+    sizes = {"hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 3}
     config = LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=256, eos_token_id=tokenizer.eos_token_id, **sizes)
     model = LlamaForCausalLM(config)
     learn(model, tokenizer)
@@ -66,16 +67,16 @@ def base(tmp_path_factory) -> Path:
 
 def learn(model, tokenizer) -> None:
     rows = [encode(tokenizer, messages(turns), tools) for turns, tools in LEARNED]
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.tensor([row.ids + [0] * (longest - len(row.ids)) for row in rows])
+    learned = torch.tensor([row.mask + [0] * (longest - len(row.ids)) for row in rows], dtype=torch.bool)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     for _ in range(400):
-        loss = torch.tensor(0.0)
-        for row in rows:
-            labels = torch.tensor([[token if learned else -100 for token, learned in zip(row.ids, row.mask, strict=True)]])
-            loss = loss + model(input_ids=torch.tensor([row.ids]), labels=labels).loss
+        loss = model(input_ids=ids, labels=ids.masked_fill(~learned, -100)).loss  # causal: what pads at the end is seen by nobody
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        if loss.item() < 0.05:
+        if loss.item() < 0.01:
             return
     raise AssertionError(f"not learned: {loss.item()}")
 
