@@ -51,7 +51,7 @@ class TransformersEngine(Config):
 class VllmEngine(Config):
     """A vLLM process: many answers at once; needs CUDA, or a vLLM built for CPUs."""
 
-    type: Literal["vllm"]
+    type: Literal["vllm"] = "vllm"
     executable: Annotated[Path | None, FromEnv("VLLM_EXECUTABLE"), Cosmetic()] = None
     """Path of the `vllm` command; without it the installed one is taken where there is a CUDA device."""
     gpu_memory_utilization: float = Field(default=0.8, gt=0, le=1)
