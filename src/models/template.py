@@ -34,8 +34,8 @@ class Turn:
 
     start: int
     """Length of its prompt."""
-    opening: int
-    """How many of the prompt's last tokens are the generation prompt."""
+    number: int
+    """Place of its message."""
     end: int
     """One past its last token that is learned."""
     stop: int | None
@@ -94,7 +94,7 @@ def examine(tokenizer: PreTrainedTokenizerBase, example: Mapping[str, Any], *, m
         encoded, turns = _encode(tokenizer, messages, tools, with_turns=True)
     except UnfitError as error:
         return error.fault
-    if fault := _mask_fault(tokenizer, encoded, turns):
+    if fault := _mask_fault(tokenizer, encoded, turns) or _prompt_fault(tokenizer, messages, tools, encoded, turns):
         return fault
     if max_tokens is not None and len(encoded.ids) > max_tokens:
         return Fault("too_long", f"{len(encoded.ids)} tokens, over {max_tokens}")
@@ -150,16 +150,15 @@ def _turns(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools: Tools,
         if ids[: len(prompt)] != prompt:
             raise UnfitError(Fault("prompt_not_prefix", f"message {number}: {_difference(tokenizer, prompt, ids)}"))
         so_far = ids if number == len(messages) - 1 else _ids(tokenizer, messages[: number + 1], tools)
-        opening = len(prompt) - _common(prompt, _before(tokenizer, messages[:number], tools))
         stop = _stop(tokenizer, so_far, len(prompt), specials)
         if ids[: len(so_far)] == so_far:
-            yield Turn(len(prompt), opening, len(so_far) if stop is None else stop + 1, stop)
+            yield Turn(len(prompt), number, len(so_far) if stop is None else stop + 1, stop)
             continue
         # a template may render a turn otherwise once others follow (Qwen3 drops its thoughts): it ends with the same token
         place = None if stop is None else next((n for n in range(len(prompt), len(ids)) if ids[n] == so_far[stop]), None)
         if place is None:
             raise UnfitError(Fault("turn_not_prefix", f"message {number}: {_difference(tokenizer, so_far, ids)}"))
-        yield Turn(len(prompt), opening, place + 1, place)
+        yield Turn(len(prompt), number, place + 1, place)
 
 
 def _stop(tokenizer: PreTrainedTokenizerBase, ids: list[int], start: int, specials: set[int]) -> int | None:
@@ -206,18 +205,28 @@ def _render_fault(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools:
 def _mask_fault(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, turns: list[Turn]) -> Fault | None:
     if not any(encoded.mask):
         return Fault("no_trained_token", "the template's {% generation %} marks enclose nothing")
-    inside: set[int] = set()
     for number, turn in enumerate(turns):
-        inside.update(range(turn.start - turn.opening, turn.end))
         if turn.stop is None:
             return Fault("end_not_trained", f"assistant turn {number}: no special token ends it")
         if not encoded.mask[turn.stop]:
             return Fault("end_not_trained", f"assistant turn {number}: {tokenizer.decode([encoded.ids[turn.stop]])!r} is outside the mask")
         if not any(encoded.mask[turn.start : turn.stop]):
             return Fault("no_trained_token", f"assistant turn {number}")
-    outside = [place for place, learned in enumerate(encoded.mask) if learned and place not in inside]
+    return None
+
+
+def _prompt_fault(
+    tokenizer: PreTrainedTokenizerBase, messages: Messages, tools: Tools, encoded: Encoded, turns: list[Turn]
+) -> Fault | None:
+    """Whether a token is learned that the assistant never says: of a user, of a tool."""
+    outside = {place for place, learned in enumerate(encoded.mask) if learned}
+    for turn in turns:
+        outside.difference_update(range(turn.start, turn.end))
+    for turn in turns if outside else ():  # the generation prompt may be learned: superfluous, but the same at each turn
+        prompt = encoded.ids[: turn.start]
+        outside.difference_update(range(_common(prompt, _before(tokenizer, messages[: turn.number], tools)), turn.start))
     # a mark may take in the white space after the end of a turn, which does no harm
-    if tokenizer.decode([encoded.ids[place] for place in outside]).strip():
+    if tokenizer.decode([encoded.ids[place] for place in sorted(outside)]).strip():
         return Fault("prompt_trained", f"{len(outside)} tokens outside the assistant's turns are in the mask")
     return None
 

@@ -38,7 +38,8 @@ def test_lines_of_the_web_are_paragraphs() -> None:
 
 
 def test_verses_keep_their_lines_and_prose_does_not() -> None:
-    prose = "It was a long road that went on and on over the hills and the river,\nand nobody who came that way had ever been known to come "
-    prose += "back again\nby it."
+    lines = ["It was a long road that went on and on over the hills and the river,"]
+    lines += ["and nobody who went that way had ever come back by it, then or later on,", "at all."]
+    prose = "\n".join(lines)
     verse = "Roses are red,\nViolets are blue,\nSugar."
     assert list(sections(f"{prose}\n\n{verse}\n\n{prose}")) == [[prose.replace("\n", " "), verse, prose.replace("\n", " ")]]
