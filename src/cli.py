@@ -160,13 +160,8 @@ def conclude(manifest: "Manifest", project: "Project") -> None:
     from src.eval import exit_code
 
     typer.echo(f"\n{manifest.info['table']}\n\nReport: {folder(project.name, 'eval') / 'report.md'}\nNext:")
-    settings = "" if project.name == project.file.stem else f" name={project.name}"
-    for command, why in (
-        ("chat", "talk to it"),
-        ("serve", "serve it at http://127.0.0.1:8000/v1"),
-        ("status", "see what is fresh, and why not"),
-    ):
-        typer.echo(f"  mlx {command} {project.file}{settings}   # {why}")
+    for command, why in (("chat", "talk to it"), ("serve", "serve it, OpenAI-compatible"), ("status", "see what is fresh, and why not")):
+        typer.echo(f"  mlx {command} {project.arguments}   # {why}")
     if code := exit_code(manifest):
         raise typer.Exit(code)
 
@@ -206,7 +201,7 @@ def why(
         typer.echo(line)
     if not found:
         near = ", ".join(like(row, folders))
-        raise MlxError(f"no stage of {project.name} has a row {row!r}", f"did you mean {near}?" if near else f"mlx run {project.file}")
+        raise MlxError(f"no stage of {project.name} has a row {row!r}", f"did you mean {near}?" if near else f"mlx run {project.arguments}")
 
 
 def chat(

@@ -1,5 +1,6 @@
 """A project: one YAML file, read through its layers, every section checked before anything runs."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,12 @@ class Project:
     present: frozenset[str]
     """Top-level keys of the file, known or not to whoever loaded it."""
     layers: Layers
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> str:
+        """File and overrides as one types them behind a command."""
+        return " ".join([self.file.as_posix(), *map(shlex.quote, self.overrides)])
 
     @property
     def name(self) -> str:
@@ -90,7 +97,7 @@ def load(
         raise ConfigError("\n".join(dict.fromkeys(str(fault) for fault in sorted(found, key=_by_line))))
     sections = {name: getattr(project, name) for name in stages if name in present}
     head = Head.model_validate({key: getattr(project, key) for key in Head.model_fields})
-    return Project(file, head, sections, present, layers)
+    return Project(file, head, sections, present, layers, tuple(overrides))
 
 
 def project_model(stages: Mapping[str, type[Config]]) -> type[Head]:

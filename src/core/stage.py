@@ -82,7 +82,7 @@ class Stage(Generic[C]):
             if number == 0 and config.input:
                 found[role] = tuple(_upstream(path, "") for path in config.input)
             elif maker := self._maker(project, role):
-                found[role] = (_upstream(folder(project.name, maker), f"mlx {maker} {project.file}"),)
+                found[role] = (_upstream(folder(project.name, maker), f"mlx {maker} {project.arguments}"),)
         return found
 
     def makers(self, project: Project) -> list[str]:
