@@ -33,7 +33,9 @@ class Events:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to the curve of each name."""
         for name, value in values.items():
-            self.writer.add_scalar(name.replace("validation_", "validation/") if "_" in name else f"train/{name}", value, step)
+            group, _, rest = name.partition("_")
+            tag = f"validation/{rest}" if group == "validation" else f"train/{name}"
+            self.writer.add_scalar(tag, value, step)
 
     def close(self) -> None:
         """Write what is still held back."""

@@ -74,8 +74,8 @@ class TrainConfig(StageConfig):
     """8-bit ones save memory for large adapters; paged ones move their state to the host when the GPU is full."""
     save_steps: Annotated[int, Field(ge=1), Cosmetic()] = 100
     """Steps between checkpoints, from which an interrupted training goes on."""
-    eval_steps: int = Field(default=100, ge=1)
-    """Steps between measurements of the loss on the validation split."""
+    eval_steps: int | None = Field(default=None, ge=1)
+    """Steps between measurements of the loss on the validation split; if none, about ten in all."""
     eval_rows: int = Field(default=500, ge=1)
     """Most validation rows that are measured."""
     log_steps: Annotated[int | None, Field(ge=1), Cosmetic()] = None

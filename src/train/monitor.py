@@ -23,8 +23,8 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         logs: Where the numbers go.
         seen: Tokens learned from and tokens in all, so far.
         heldout: Measures the held-out loss; None where there is nothing to measure it on.
-        eval_steps: Steps between two measurements.
-        log_steps: Steps between two lines on the console; None for about twenty lines in all.
+        eval_steps: Steps between two measurements; None for about ten in all.
+        log_steps: Steps between two lines on the console; None for about twenty in all.
         interrupt: Asked whether to stop.
     """
 
@@ -34,7 +34,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         *,
         seen: tuple[float, float],
         heldout: Callable[[], float] | None,
-        eval_steps: int,
+        eval_steps: int | None,
         log_steps: int | None,
         interrupt: Interrupt,
     ) -> None:
@@ -97,7 +97,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         self._note(step, values)
         self._losses.append(logs["loss"])
         self._say(step, state.max_steps, values)
-        if step % self.eval_steps == 0 or step >= state.max_steps:
+        if step % (self.eval_steps or max(1, state.max_steps // 10)) == 0 or step >= state.max_steps:
             self._measure(step)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

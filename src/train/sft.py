@@ -8,6 +8,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from src.core.errors import MlxError
 from src.core.files import write_text
 from src.core.run import Run
@@ -85,6 +87,8 @@ def _fit(config: "TrainConfig", run: Run, base: Base, data: Data, checkpoint: Ch
     try:
         with interrupt.watched():
             trainer.train(resume_from_checkpoint=checkpoint.folder.as_posix() if checkpoint else None)
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(config) from error
     finally:
         for log in logs:
             log.close()
@@ -93,6 +97,14 @@ def _fit(config: "TrainConfig", run: Run, base: Base, data: Data, checkpoint: Ch
         run.log.info("stopped after step %d: the same command goes on from there", found.step if found else 0)
         raise KeyboardInterrupt
     return found
+
+
+def _out_of_memory(config: "TrainConfig") -> MlxError:
+    smaller = f"train.micro_batch to {config.micro_batch // 2}" if config.micro_batch > 1 else "train.sequence_length"
+    return MlxError(
+        f"the GPU's memory is full with train.micro_batch {config.micro_batch} and train.sequence_length {config.sequence_length}",
+        f"lower {smaller}, set train.gradient_checkpointing to true or train.optimizer to paged_adamw_8bit",
+    )
 
 
 def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrainer") -> None:
@@ -146,7 +158,7 @@ def _write(config: "TrainConfig", run: Run, base: Base, checkpoint: Checkpoint, 
     if (run.work / "tensorboard").exists():
         shutil.copytree(run.work / "tensorboard", run.output / "tensorboard")
     rows = read_metrics(run.output / METRICS)
-    plot(rows, run.output / "loss.png", title=f"{run.name}: {Path(base.path).name}, {config.quantization}, LoRA r={config.lora.r}")
+    plot(rows, run.output / "loss.png", title=f"{run.name}: {Path(config.model).name}, {config.quantization}, LoRA r={config.lora.r}")
     made = run.input("dataset").manifest
     is_folder = base.kind != "hub"
     trained = Trained(

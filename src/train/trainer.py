@@ -1,13 +1,14 @@
 """Build TRL's trainer on rows that are tokens and labels already, and see that it loses none of them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import datasets
 from peft import LoraConfig
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from src.core.errors import MlxError
 from src.models.load import load
 from src.train.base import Base
 from src.train.rows import Row, as_columns
@@ -20,6 +21,7 @@ def make_trainer(config: "TrainConfig", work: Path, base: Base, rows: list[Row],
     """Load the base, put a fresh adapter on it and pack the rows."""
     datasets.disable_progress_bars()
     loaded = load(base.path, quantization=config.quantization, dtype=base.dtype, device=base.device)
+    _must_have(loaded.model, config.lora.targets)
     trainer = SFTTrainer(
         model=loaded.model,
         args=_arguments(config, work, base, seed),
@@ -41,6 +43,13 @@ def make_trainer(config: "TrainConfig", work: Path, base: Base, rows: list[Row],
         if weight.requires_grad:
             weight.data = weight.data.float()
     return trainer
+
+
+def _must_have(model: Any, targets: str | tuple[str, ...]) -> None:
+    """Fail where a projection that is to be adapted is none of the model's."""
+    there = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    if not isinstance(targets, str) and (missing := [each for each in targets if each not in there]):
+        raise MlxError(f"{type(model).__name__} has no {', '.join(missing)}", "set train.lora.targets to all-linear")
 
 
 def _arguments(config: "TrainConfig", work: Path, base: Base, seed: int) -> SFTConfig:

@@ -144,18 +144,35 @@ def test_the_adapter_is_kept_in_fp32(project):
     assert any("down_proj" in name for name in weights)  # all linear layers have one
 
 
-def test_options_reach_the_trainer(project):
+def test_options_reach_the_trainer(project, caplog):
     manifest = train(
         project(
             "train.max_steps=2", "train.optimizer=paged_adamw_8bit", "train.lora.targets=[q_proj, v_proj]", "train.scheduler=linear",
             "train.gradient_checkpointing=true", "train.precision=bf16", "train.track=[]",
+            "train.log_steps=2",
         )
     )  # fmt: skip
     assert json.loads((OUTPUT / "adapter" / "adapter_config.json").read_text())["target_modules"] == ["q_proj", "v_proj"]
     assert manifest.info["dtype"] == "bf16"
+    assert [record.getMessage()[:8] for record in caplog.records if "lr" in record.getMessage()] == ["step 2/2"]
     assert not (OUTPUT / "tensorboard").exists()
 
 
 def test_a_loss_that_is_no_number_is_an_error(project):
     with pytest.raises(MlxError, match="the loss is nan at step"):
         train(project("train.learning_rate=1.0e+30", "train.max_grad_norm=1.0e+30", "train.quantization=none"))
+
+
+@pytest.mark.parametrize(("micro", "hint"), [(4, "lower train.micro_batch to 2"), (1, "lower train.sequence_length")])
+def test_a_gpu_that_is_full_says_what_to_lower(project, monkeypatch, micro, hint):
+    import torch
+
+    from src.train.monitor import Monitor
+
+    def fill(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Monitor, "on_step_begin", fill)
+    with pytest.raises(MlxError, match=f"memory is full with train.micro_batch {micro} and train.sequence_length 160") as error:
+        train(project(f"train.micro_batch={micro}"))
+    assert hint in error.value.hint

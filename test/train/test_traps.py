@@ -85,3 +85,13 @@ def test_rows_lost_below_us_are_a_bug_that_is_told(trainer):
 
     with pytest.raises(RuntimeError, match="are left in the trainer's dataset"):
         _none_lost(trainer, [Row("a", [1], [1])], packing=True)
+
+
+def test_a_projection_the_model_has_not(trainer):
+    from src.train.trainer import _must_have
+
+    _must_have(trainer.model, "all-linear")
+    _must_have(trainer.model, ("q_proj", "down_proj"))
+    del trainer.model.base_model.model.model.layers[0].mlp, trainer.model.base_model.model.model.layers[1].mlp
+    with pytest.raises(MlxError, match="has no up_proj"):
+        _must_have(trainer.model, ("q_proj", "up_proj"))
