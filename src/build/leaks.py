@@ -1,58 +1,83 @@
 """Rows that say the same in two splits: they go from training, so that a test shows what was learned and not remembered."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from src.build.candidate import Candidate
-from src.build.split import SPLITS, TEST, VALIDATION
+from src.build.split import SPLITS, TRAIN
 from src.core.files import digest, to_json
 from src.core.ledger import Drop
 from src.text.normalise import normalise
+from src.text.shingles import shingles, words
 
 _TELLING = 12  # words from which an answer counts as one of its own: "I don't know." may stand in any split
+_RUN = 13  # words in a row that two texts have in common by no chance (Brown et al. 2020, appendix C)
+_SHARE = 0.5  # share of such runs from which an answer is the other's, as in two editions of a book
 
 
 def parted(candidates: Iterable[Candidate]) -> Iterator[Candidate | Drop]:
     """Pass on what is in one split only, test first.
 
-    Dropped are `duplicate` rows (the same messages and tools in the same split) and those that `leaks_into_test` or
-    `leaks_into_validation`: the same requests, or the same answer of some length, but for typography. A source that
-    decides about splits itself is trusted to keep them apart.
+    Dropped are `duplicate` rows (the same messages and tools) and those that `leaks_into_test` or
+    `leaks_into_validation`: the same requests, the same answer of some length, or one of which half stands there word
+    for word. A source that decides about splits itself is trusted to keep them apart.
     """
     rows = list(candidates)
-    held: dict[str, str] = {}
+    held = Held()
     seen: dict[str, str] = {}
     for split in reversed(SPLITS):
-        for row in rows:
-            if row.split != split:
-                continue
-            name, marks = row.example["id"], [] if row.decided else list(_marks(row.example["messages"]))
-            same = _digest(row)
-            other = next((held[mark] for mark in marks if mark in held), "")
-            if other and held_split(other) != split:
-                yield Drop(name, f"leaks_into_{held_split(other)}", other.partition("\x1f")[2], dict(row.example))
+        for row in (each for each in rows if each.split == split):
+            example = row.example
+            same = digest([to_json(example["messages"]), to_json(example["tools"])])
+            if not row.decided and (leak := held.leak(row, split)):
+                yield Drop(example["id"], f"leaks_into_{leak[0]}", leak[1], dict(example))
             elif same in seen:
-                yield Drop(name, "duplicate", seen[same], dict(row.example))
+                yield Drop(example["id"], "duplicate", seen[same], dict(example))
             else:
-                seen[same] = name
-                if split in (TEST, VALIDATION):
-                    held |= {mark: held.get(mark, f"{split}\x1f{name}") for mark in marks}
+                seen[same] = example["id"]
+                if split != TRAIN and not row.decided:
+                    held.add(row, split)
                 yield row
 
 
-def held_split(mark: str) -> str:
-    """The split of a row held out."""
-    return mark.partition("\x1f")[0]
+class Held:
+    """What the rows held out say."""
+
+    def __init__(self) -> None:
+        self.exact: dict[str, tuple[str, str]] = {}
+        self.runs: dict[str, tuple[str, str]] = {}
+
+    def add(self, row: Candidate, split: str) -> None:
+        """Take in a row of `split`."""
+        where = (split, row.example["id"])
+        for mark in _asked_and_answered(row):
+            self.exact.setdefault(mark, where)
+        for run in _runs(row):
+            self.runs.setdefault(run, where)
+
+    def leak(self, row: Candidate, split: str) -> tuple[str, str] | None:
+        """The other split where `row` stands already, and as what."""
+        for mark in _asked_and_answered(row):
+            if (where := self.exact.get(mark)) and where[0] != split:
+                return where
+        runs = _runs(row)
+        found = Counter(self.runs[run] for run in runs if run in self.runs and self.runs[run][0] != split)
+        if not runs or found.total() < _SHARE * len(runs):
+            return None
+        (into, name), _ = found.most_common(1)[0]
+        return into, f"{name} and others: {found.total() / len(runs):.0%} of its runs of {_RUN} words"
 
 
-def _digest(row: Candidate) -> str:
-    return digest([to_json(row.example["messages"]), to_json(row.example["tools"])])
+def _asked_and_answered(row: Candidate) -> list[str]:
+    said = row.example["messages"]
+    asked = [message["content"] for message in said if message["role"] == "user" and message["content"]]
+    return [digest(["asked", normalise("\n".join(asked))]), *(digest(["answered", text]) for text in _answers(row, _TELLING))]
 
 
-def _marks(messages: list[dict[str, Any]]) -> Iterator[str]:
-    asked = [message["content"] for message in messages if message["role"] == "user" and message["content"]]
-    yield digest(["asked", normalise("\n".join(asked))])
-    for message in messages:
-        text = normalise(message.get("content") or "") if message["role"] == "assistant" else ""
-        if len(text.split()) >= _TELLING:
-            yield digest(["answered", text])
+def _answers(row: Candidate, least: int) -> list[str]:
+    texts = [normalise(message.get("content") or "") for message in row.example["messages"] if message["role"] == "assistant"]
+    return [text for text in texts if len(words(text)) >= least]
+
+
+def _runs(row: Candidate) -> list[str]:
+    return [run for text in _answers(row, 2 * _RUN) for run in shingles(text, _RUN)]

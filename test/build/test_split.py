@@ -82,3 +82,12 @@ def test_the_same_row_twice() -> None:
 
 def test_a_source_that_splits_itself_is_trusted() -> None:
     assert names([row("a", "train", "x", decided=True), row("b", "test", "x", "No", decided=True)]) == {"a": "", "b": ""}
+
+
+def test_half_an_answer_word_for_word_is_a_leak() -> None:
+    told = [f"word{n}" for n in range(120)]
+    held, shifted, apart = " ".join(told[:80]), " ".join(told[20:100]), " ".join(told[70:])
+    rows = [row("a", "train", "x", shifted), row("b", "train", "y", apart), row("c", "test", "z", held)]
+    found = {item.id: item for item in parted(rows) if not isinstance(item, Candidate)}
+    assert list(found) == ["a"]
+    assert found["a"].reason == "leaks_into_test" and found["a"].detail == "c and others: 71% of its runs of 13 words"
