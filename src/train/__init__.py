@@ -1,5 +1,6 @@
 """Fine-tune a model on the dataset with QLoRA."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -96,6 +97,10 @@ class TrainConfig(StageConfig):
                 f"or micro_batch to one of {', '.join(str(n) for n in range(1, whole + 1) if whole % n == 0)}"
             )
         return self
+
+    def files(self) -> tuple[Path, ...]:
+        """The base model's folder, where it is one: with other weights the output is stale."""
+        return (Path(self.model),) if self.model != "scratch" and Path(self.model).is_dir() else ()
 
     @property
     def accumulation(self) -> int:

@@ -1,6 +1,7 @@
 """QLoRA on a CPU learns, loses no row, is deterministic and says what it did."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,6 +107,8 @@ def test_twice_the_same_is_the_same_curve_and_the_same_bytes(project, curve):
     targets = json.loads(before["adapter_config.json"])["target_modules"]
     assert targets == sorted(targets)  # a set in PEFT: its order differs between processes
     assert train(project()).created == second.created  # up to date
+    os.utime("tiny/model.safetensors")
+    assert train(project()).created > second.created  # another base may lie there now
     assert not (OUTPUT / ".work").exists()
 
 
