@@ -46,6 +46,11 @@ class Judge:
     model: Any
     report: dict[str, Any]
 
+    @property
+    def bar(self) -> float:
+        """Probability above which a text counts as the persona's: text that says nothing either way stays below it."""
+        return float(self.report["bar"])
+
     def shares(self, texts: Sequence[str]) -> list[float]:
         """The probability that each text is in the persona's voice; 0 for one without a word."""
         if not texts:
@@ -63,8 +68,11 @@ def train(
     words: int,
     fewest_words: int,
     min_accuracy: float,
+    false_alarms: float,
 ) -> Judge:
     """Train on pieces of `words` words: records that match `persona` against all others.
+
+    The judge's bar is set so that of unseen pieces in other voices at most the share `false_alarms` is above it.
 
     Raises:
         UnfitJudgeError: Where a class is missing or tiny, or the judge fails its own test.
@@ -73,7 +81,7 @@ def train(
     texts = [piece.text for piece in pieces]
     truth = np.array([piece.persona for piece in pieces])
     sources = [piece.source for piece in pieces]
-    report = _tested(texts, truth, sources, seed)
+    report = _tested(texts, truth, sources, seed, false_alarms)
     if (right := report["balanced_accuracy"]) < min_accuracy:
         raise UnfitJudgeError(f"the judge tells the voices apart with a balanced accuracy of only {right:.2f}", report)
     return Judge(_classifier(seed).fit(texts, truth), report)
@@ -112,7 +120,7 @@ def _drawn(by_source: Mapping[str, list[Piece]], samples: int, seed: int) -> lis
     return [each[depth] for depth in range(deepest) for each in shuffled if depth < len(each)][:samples]
 
 
-def _tested(texts: list[str], truth: NDArray[np.bool_], sources: list[str], seed: int) -> dict[str, Any]:
+def _tested(texts: list[str], truth: NDArray[np.bool_], sources: list[str], seed: int, false_alarms: float) -> dict[str, Any]:
     """Cross-validate with whole documents held out; where a class has but one document, with pieces held out."""
     documents = {kind: len({source for source, each in zip(sources, truth, strict=True) if each == kind}) for kind in (True, False)}
     grouped = min(documents.values()) >= 2
@@ -125,7 +133,10 @@ def _tested(texts: list[str], truth: NDArray[np.bool_], sources: list[str], seed
         model = _classifier(derive(seed, fold)).fit([texts[at] for at in learn], truth[learn])
         chances[test] = model.predict_proba([texts[at] for at in test])[:, 1]
     found = chances >= 0.5
+    bar = max(0.5, float(np.quantile(chances[~truth], 1 - false_alarms, method="higher")))
     return {
+        "bar": bar,
+        "above_bar": {"persona": float((chances[truth] > bar).mean()), "other": float((chances[~truth] > bar).mean())},
         "accuracy": float(accuracy_score(truth, found)),
         "balanced_accuracy": float(balanced_accuracy_score(truth, found)),
         "f1": float(f1_score(truth, found)),

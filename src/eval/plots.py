@@ -21,7 +21,7 @@ def plot_figures(folder: Path, found: Mapping[str, Any]) -> list[str]:
     if not panels:
         return []
     heights = [len(panel) + 0.8 for panel in panels]
-    canvas = Figure(figsize=(8, 1.2 + 0.55 * sum(heights)), layout="constrained")
+    canvas = Figure(figsize=(8, 1.2 + 0.62 * sum(heights)), layout="constrained")
     axes = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
     for axis, panel in zip(axes[:, 0], panels, strict=True):
         _panel(axis, panel)
@@ -36,6 +36,16 @@ def _panel(axis: Any, figures: Sequence[Mapping[str, Any]]) -> None:
             reach = [[max(0.0, each["value"] - low)], [max(0.0, high - each["value"])]]
             label = model if place == 0 else None
             at = place + _OFFSETS[model]
+            axis.annotate(
+                f"{each['value']:.3g}",
+                (each["value"], at),
+                (0, 7 if model == BASE else -7),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if model == BASE else "top",
+                fontsize=8,
+                color=_COLOURS[model],
+            )
             axis.errorbar([each["value"]], [at], xerr=reach, fmt="o", color=_COLOURS[model], capsize=4, markersize=6, label=label)
     axis.set_yticks(range(len(figures)), [figure["name"] for figure in reversed(figures)])
     axis.set_ylim(-0.6, len(figures) - 0.4)

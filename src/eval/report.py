@@ -61,17 +61,29 @@ def _gates(metrics: Found) -> Iterator[str]:
 
 
 def _tags(metrics: Found) -> Iterator[str]:
-    rows = [row for figure in metrics["metrics"] for row in _tag_rows(figure)]
-    if rows:
+    """One table for each metric: a row a tag, a column a figure."""
+    families: dict[str, list[Found]] = {}
+    for figure in metrics["metrics"]:
+        families.setdefault(figure["name"].split(".")[0], []).append(figure)
+    tables = [table for figures in families.values() if (table := _tag_table(figures))]
+    if tables:
         yield "## By tag\n"
-        yield _table(["metric", "tag", "rows", "base", "tuned", "difference"], rows)
+        yield "Base → tuned (rows); bold where the interval of the difference leaves out zero.\n"
+        yield from tables
 
 
-def _tag_rows(figure: Found) -> Iterator[list[str]]:
-    for tag, found in figure["tags"].items():
-        if found["rows"] >= FEWEST:
-            models = [_number(found["models"][model]) if model in found["models"] else "" for model in (BASE, TUNED)]
-            yield [figure["name"], tag, str(found["rows"]), *models, _spelled(found.get("difference"), sign="+")]
+def _tag_table(figures: Sequence[Found]) -> str:
+    tags = sorted({tag for figure in figures for tag, found in figure["tags"].items() if found["rows"] >= FEWEST})
+    rows = [[_escaped(tag), *(_tag_cell(figure["tags"].get(tag)) for figure in figures)] for tag in tags]
+    return _lines(["tag", *(figure["name"] for figure in figures)], rows) if rows else ""
+
+
+def _tag_cell(found: Found | None) -> str:
+    if found is None or found["rows"] < FEWEST:
+        return ""
+    text = f"{' → '.join(_number(value) for value in found['models'].values())} ({found['rows']})"
+    low, high = (found.get("difference", {}).get(end) for end in ("low", "high"))
+    return f"**{text}**" if low is not None and high is not None and not low <= 0 <= high else text
 
 
 def _style(metrics: Found) -> Iterator[str]:
@@ -84,6 +96,10 @@ def _style(metrics: Found) -> Iterator[str]:
         f"Tested in {detail['folds']} folds with {held}: accuracy {detail['accuracy']:.3f}, balanced {detail['balanced_accuracy']:.3f}, "
         f"F1 {detail['f1']:.3f}, ROC-AUC {detail['roc_auc']:.3f}, on {detail['pieces']['persona']} pieces in the persona's voice from "
         f"{detail['documents']['persona']} documents and {detail['pieces']['other']} others from {detail['documents']['other']}."
+    )
+    yield (
+        f"Its bar of {detail['bar']:.2f} lets {detail['above_bar']['persona']:.1%} of the persona's unseen pieces through, "
+        f"and {detail['above_bar']['other']:.1%} of the others."
     )
     if "reference" in detail:
         yield f"It gives {detail['reference']:.1%} of the reference answers to the persona: more can hardly be asked of a model."
@@ -115,8 +131,11 @@ def _method(metrics: Found) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([_escaped(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return _lines(header, [[_escaped(cell) for cell in row] for row in rows])
+
+
+def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows]) + "\n"
 
 
 def _escaped(text: str) -> str:

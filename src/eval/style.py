@@ -28,6 +28,8 @@ class Style(Config):
     """Answers and pieces shorter than this are not judged."""
     min_accuracy: float = Field(0.7, ge=0.5, le=1)
     """Least balanced accuracy on unseen documents; a judge below it does not judge."""
+    false_alarms: float = Field(0.05, gt=0, lt=0.5)
+    """Share of unseen pieces in other voices that the judge may take for the persona's; sets its bar."""
     tags: tuple[str, ...] = ()
     """Judge only rows with one of these tags; all rows where empty."""
 
@@ -52,12 +54,13 @@ class Style(Config):
                 words=self.words,
                 fewest_words=self.fewest_words,
                 min_accuracy=self.min_accuracy,
+                false_alarms=self.false_alarms,
             )
         except UnfitJudgeError as error:
             return Finding(missing={NAME: str(error)}, detail=error.detail)
         rows = {model: self._rows(judge, asked, texts) for model, texts in evidence.answers.items()}
         reference = judge.shares([str(case.expected.get("content") or "") for case in asked])
-        share = sum(each >= 0.5 for each in reference) / len(reference)
+        share = sum(each > judge.bar for each in reference) / len(reference)
         return Finding([Measure(NAME, rows)], detail={**judge.report, "reference": share})
 
     def is_judged(self, case: Case) -> bool:
@@ -70,6 +73,12 @@ class Style(Config):
         rows = []
         for case, text, share in zip(asked, found, judge.shares(found), strict=True):
             short = len(text.split()) < self.fewest_words
-            wrong = f"only {len(text.split())} words" if short else f"the judge gives it {share:.2f}" if share < 0.5 else ""
+            wrong = (
+                f"only {len(text.split())} words"
+                if short
+                else f"the judge gives it {share:.2f}, its bar is {judge.bar:.2f}"
+                if share <= judge.bar
+                else ""
+            )
             rows.append(Row(case.id, case.group, case.tags, float(not wrong), 1.0, wrong))
         return rows

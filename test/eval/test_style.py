@@ -49,8 +49,19 @@ def test_the_judge_tells_voices_apart_and_reports_its_test(cases, evidence):
     assert detail["grouped_by_source"] is True
     assert detail["folds"] == 4
     assert min(detail["accuracy"], detail["f1"], detail["roc_auc"], detail["reference"]) > 0.9
+    assert detail["above_bar"]["other"] <= 0.05
+    assert detail["above_bar"]["persona"] > 0.9
     assert sum(map(sum, detail["confusion"])) == sum(detail["pieces"].values())
     assert detail["documents"] == {"persona": 4, "other": 5}
+
+
+def test_text_that_says_nothing_either_way_is_no_persona(cases, evidence):
+    """A balanced classifier gives .5 to words it has never met: a bar of .5 would let half of all babble through."""
+    said = {case.id: "zyxq vbnm plok wert hjkl dfgz qqrt" for case in cases}
+    texts = [*records(SALT, "keeper", 4), *records(CLERK, "clerk", 5)]
+    finding = Style(words=20).score(evidence(cases, {"tuned": said}, records=texts, persona=PERSONA))
+    assert [row.value for row in finding.measures[0].rows["tuned"]] == [0.0] * 6
+    assert "its bar is" in finding.measures[0].rows["tuned"][0].why
 
 
 def test_the_same_seed_gives_the_same_judge(cases, evidence):
