@@ -210,7 +210,12 @@ def chat(
     url: Annotated[str | None, typer.Option(help="Talk to this OpenAI-compatible server, as http://127.0.0.1:8000/v1.")] = None,
 ) -> None:
     """Talk to a trained or served model."""
-    raise NotImplementedError
+    from src.serve.chat import chat as talk
+    from src.serve.chat import read_line, write_text
+    from src.serve.partner import partner
+
+    project = opened(arguments, check_inputs=False)
+    talk(partner(project.name, url), read=read_line, write=write_text, message=message, interactive=sys.stdin.isatty() and message is None)
 
 
 def init(

@@ -18,6 +18,7 @@ Value = str | int
 TABLE = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 POOLS: dict[str, Sequence[str]] = TABLE["pools"]
 KEYS = {sentence: [key for key in [*POOLS, "count"] if f"{{{key}}}" in sentence] for sentence in TABLE["sentences"]}
+WINDOW = 200  # characters of prose in a row; in a script of many bytes a character, as many tokens
 SYSTEM = "You are a helpful assistant."
 
 
@@ -35,7 +36,7 @@ def words(times: int) -> Iterator[str]:
     plain = " " + " ".join(word for pool in pools for word in pool)
     quoted = json.dumps([dict.fromkeys(POOLS, word) for pool in POOLS.values() for word in pool])
     frames = " ".join([*TABLE["sentences"], *TABLE["questions"], *TABLE["replies"], SYSTEM, "Write as JSON. Call with. Write as text."])
-    tool = '<tool_call>\n{"name": "", "arguments": {"": 1, "": ""}}\n</tool_call> <tool_response>\n<tools>'
+    tool = 'system\nuser\nassistant\ntool\n{"name": "", "arguments": {"": 1, "": ""}}'
     yield from [plain, quoted, frames.translate({ord(mark): " " for mark in "{}"}), tool] * times
 
 
@@ -47,13 +48,14 @@ class Curriculum:
         self.texts = [text for text in texts if text.strip()]
         self.chance = random.Random(seed)
         self.kinds: dict[Callable[[], Row], float] = {
-            self.repeated_span: 0.14,
-            self.repeated_words: 0.12,
-            self.prose: 0.09,
-            self.chat: 0.07,
+            self.repeated_span: 0.20,
+            self.repeated_words: 0.10,
+            self.prose: 0.05,
+            self.chat: 0.03,
             self.sentence_of_json: 0.10,
-            self.json_of_fields: 0.14,
-            self.json_of_sentence: 0.34,
+            self.json_of_fields: 0.08,
+            self.json_of_form: 0.22,
+            self.json_of_sentence: 0.22,
         }
 
     def row(self) -> Row:
@@ -63,7 +65,7 @@ class Curriculum:
 
     def repeated_span(self) -> Row:
         """Random tokens, twice; the second time is learned."""
-        length = self.chance.choice([6, 8, 10, 12, 16, 24, 40, 70])
+        length = self.chance.choice([6, 8, 10, 12, 16, 24, 32, 48])
         span = [self.chance.randrange(4, len(self.tokenizer)) for _ in range(length)]
         return Row(span * 2, [-100] * (length + 1) + span[1:])
 
@@ -77,8 +79,8 @@ class Curriculum:
         """A window of the project's own text or, where there is none, made-up sentences; every token is learned."""
         if self.texts:
             text = self.chance.choice(self.texts)
-            start = self.chance.randrange(max(1, len(text) - 200))
-            ids = self.ids(text[start : start + 240])[:120]
+            start = self.chance.randrange(max(1, len(text) - WINDOW))
+            ids = self.ids(text[start : start + WINDOW])[:WINDOW]
         else:
             ids = self.ids(" ".join(self.record()[0] for _ in range(self.chance.choice([2, 4, 6]))))
         return self.learned_after([self.end_of_text()], ids)
@@ -87,17 +89,19 @@ class Curriculum:
         """A question about something and a reply in nobody's manner."""
         trait, other = self.chance.sample(TABLE["traits"], 2)
         fill = {"subject": self.chance.choice(TABLE["subjects"]), "trait": trait, "other": other}
-        return self.turn(SYSTEM, self.chance.choice(TABLE["questions"]).format(**fill), self.chance.choice(TABLE["replies"]).format(**fill))
+        return self.turn(
+            self.system(), self.chance.choice(TABLE["questions"]).format(**fill), self.chance.choice(TABLE["replies"]).format(**fill)
+        )
 
     def sentence_of_json(self) -> Row:
         """JSON of values, then the sentence that states them."""
         sentence, values = self.record()
-        return self.turn(SYSTEM, json.dumps(values) + " Write as text.", sentence)
+        return self.turn(self.system(), json.dumps(values) + " Write as text.", sentence)
 
     def json_of_sentence(self) -> Row:
         """A sentence and some keys, then JSON of those values; a fourth stands among other sentences."""
         sentence, values = self.record()
-        system = SYSTEM
+        system = self.system()
         if self.chance.random() < 0.25:
             others = [self.record()[0] for _ in range(self.chance.randint(1, 6))]
             system = " ".join([SYSTEM, *others])
@@ -110,7 +114,27 @@ class Curriculum:
         values = {key: self.anything(pools) for key in keys}
         shape = self.chance.choice(["{0} {1}", "{1} {0}", "the {0} is {1}"])
         stated = ", ".join(shape.format(key, value) for key, value in values.items())
-        return self.as_json(SYSTEM, stated[0].upper() + stated[1:] + ".", self.some_of(values))
+        return self.as_json(self.system(), stated[0].upper() + stated[1:] + ".", self.some_of(values))
+
+    def json_of_form(self) -> Row:
+        """Some forms with their fields, a request for one of them in plain words, then that form filled in as JSON."""
+        forms = [self.form() for _ in range(self.chance.randint(2, 3))]
+        name, keys = self.chance.choice(forms)
+        values = {key: self.anything(list(POOLS.values())) for key in keys}
+        stated = [self.field(key, value) for key, value in values.items()]
+        self.chance.shuffle(stated)
+        ask = self.chance.choice(TABLE["orders"]).format(form=name.replace("_", " "), fields=" ".join(stated))
+        listed = "\n".join(f"{each}({', '.join(fields)})" for each, fields in forms)
+        return self.turn(listed, ask, json.dumps({"form": name, "fields": values}))
+
+    def form(self) -> tuple[str, list[str]]:
+        """A made-up form: two words joined, and its fields."""
+        name = "_".join(self.chance.sample(TABLE["nouns"] + TABLE["traits"] + TABLE["syllables"], 2))
+        return name, self.chance.sample(TABLE["nouns"], self.chance.randint(1, 3))
+
+    def field(self, key: str, value: Value) -> str:
+        """A value with or, where it can be told by itself, without its key."""
+        return self.chance.choice(["{key} {value}", "{value} {key}", "with {key} {value}", "for {value} {key}"]).format(key=key, value=value)
 
     def as_json(self, system: str, stated: str, wanted: dict[str, Value]) -> Row:
         """Ask for `wanted` as JSON, a fourth of the time between the marks of a call (which names no function)."""
@@ -148,9 +172,14 @@ class Curriculum:
         return {key: values[key] for key in keys}
 
     def turn(self, system: str, ask: str, answer: str) -> Row:
-        """One exchange in the tokenizer's own chat template; only the answer is learned."""
-        messages = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{ask}<|im_end|>\n<|im_start|>assistant\n"
-        return self.learned_after(self.ids(messages), self.ids(answer + "<|im_end|>"))
+        """One exchange in ChatML; only the answer is learned. An empty system message is left out."""
+        head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+        prompt = f"{head}<|im_start|>user\n{ask}<|im_end|>\n<|im_start|>assistant\n"
+        return self.learned_after(self.ids(prompt), self.ids(answer + "<|im_end|>"))
+
+    def system(self) -> str:
+        """The system message of a third of the rows: it is long and always the same."""
+        return SYSTEM if self.chance.random() < 0.33 else ""
 
     def learned_after(self, given: list[int], learned: list[int]) -> Row:
         """Join what is given and what is learned."""

@@ -74,7 +74,7 @@ def serve(config: ServeConfig, run: Run) -> None:
     server = Server(app)
     with announced(run.output, url(listening), name, lineage(trained.folder)):
         run.log.info("%s at %s/v1 (%s); Ctrl-C ends it", name, url(listening), config.engine.type)
-        server.run(sockets=[listening])
+        server.run_on(listening)
     if server.failure:
         run.log.error("%s", redact(str(server.failure)))
         raise server.failure

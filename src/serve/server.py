@@ -1,5 +1,6 @@
 """Runs the server from the first listening to the last answer, and tells others on this machine where it is."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -44,6 +45,20 @@ class Server(uvicorn.Server):
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+    def run_on(self, listening: socket.socket) -> None:
+        """Serve until stopped; in a notebook, whose own loop runs already, from a thread that its stop button ends."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self.run(sockets=[listening])
+        thread = threading.Thread(target=self.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            self.should_exit = True
+            thread.join()
 
     def fail(self, error: BaseException) -> None:
         """End, because the engine was given up."""

@@ -69,6 +69,7 @@ class TrainConfig(StageConfig):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """What is computed in; auto: bf16 on a GPU, fp32 on a CPU. The adapter's own weights are always fp32."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """How much the adapter's weights shrink towards zero at each step, as a share of the learning rate."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
     optimizer: Optimizer = "adamw_torch_fused"

@@ -1,5 +1,6 @@
 """The stage: its settings, where it says it is, how it ends."""
 
+import asyncio
 import json
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from src.core.errors import ConfigError, MlxError
 from src.core.manifest import Origin
@@ -149,6 +151,30 @@ def test_a_failed_evaluation_of_this_model_is_found(finish, web):
     assert failed_report(Path("eval"), "other") is None
     finish(Path("eval"), stage="eval", info={"verdict": "pass"}, inputs=of)
     assert failed_report(Path("eval"), "f00d") is None
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_in_a_notebook_it_serves_until_it_is_interrupted(web, monkeypatch, interrupted):
+    server, listening = Server(FastAPI()), listen("127.0.0.1", 0)
+    address = url(listening)
+    join = threading.Thread.join
+    asked = []
+
+    def joined(thread, *rest):
+        if not asked:
+            asked.append(web.ask(address, path="/", method="GET")[0])
+            if interrupted:
+                raise KeyboardInterrupt
+            server.should_exit = True
+        join(thread, *rest)
+
+    monkeypatch.setattr(threading.Thread, "join", joined)
+
+    async def cell():
+        server.run_on(listening)
+
+    asyncio.run(cell())
+    assert asked == [404] and server.should_exit
 
 
 def test_an_engine_that_is_given_up_ends_the_server_with_its_reason():
