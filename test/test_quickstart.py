@@ -1,0 +1,124 @@
+"""The quickstart as shipped, run once as a user would: what it promises is measured, and a control must not pass."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.core.files import read_jsonl, write_jsonl
+
+ROOT = Path(__file__).parent.parent
+CONFIG = "config/quickstart.yaml"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def mlx(folder, *arguments):
+    """Run the command in `folder`, and return it when it has ended."""
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    environment.pop("OMP_NUM_THREADS")
+    command = [sys.executable, "-m", "src", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment, timeout=1500)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder in which the quickstart has run, and what it printed."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    shutil.copytree(ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("local_*"))
+    shutil.copytree(ROOT / "notebook", folder / "notebook", ignore=shutil.ignore_patterns("src", ".*"))
+    ended = mlx(folder, "run", CONFIG)
+    assert ended.returncode == 0, ended.stderr[-3000:] + ended.stdout
+    return folder, ended
+
+
+def figures(folder, name="quickstart"):
+    """The figures of the evaluation, by metric."""
+    found = json.loads((folder / f"data/{name}/eval/metrics.json").read_text())
+    return {metric["name"]: metric for metric in found["metrics"]}
+
+
+def test_tuned_beats_base_beyond_the_intervals(done):
+    folder, ended = done
+    found = figures(folder)
+    for metric, sign in (("tool_calls.accuracy", 1), ("perplexity", -1)):
+        low, high = found[metric]["difference"]["low"], found[metric]["difference"]["high"]
+        assert min(sign * low, sign * high) > 0, (metric, found[metric])
+    assert "tool_calls.accuracy" in ended.stdout
+    assert [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("  mlx ")] == ["chat", "serve", "status"]
+
+
+def test_every_stage_had_something_to_say(done):
+    folder, _ = done
+    for stage in ("scrape", "dedup", "label", "build"):
+        counts = json.loads((folder / f"data/quickstart/{stage}/manifest.json").read_text())["counts"]
+        assert counts["read"] == counts["kept"] + counts["dropped"]
+        assert counts["dropped"] > 0, stage
+
+
+def test_held_out_rows_show_what_training_never_did(done):
+    folder, _ = done
+    train = list(read_jsonl(folder / "data/quickstart/build/train.jsonl"))
+    test = list(read_jsonl(folder / "data/quickstart/build/test.jsonl"))
+    shown = {tag for row in train for tag in row["tags"] if tag.startswith("tool:")}
+    held_out = {tag for row in test if "unseen:tool" in row["tags"] for tag in row["tags"] if tag.startswith("tool:")}
+    assert held_out
+    assert not held_out & shown
+    assert {"unseen:values", "unseen:phrasing", "unseen:tool"} <= {tag for row in test for tag in row["tags"]}
+    asked = {json.dumps(row["messages"][1]) for row in train}
+    assert not any(json.dumps(row["messages"][1]) in asked for row in test if "source:tools" in row["tags"])
+
+
+def test_a_second_run_does_nothing(done):
+    folder, _ = done
+    again = mlx(folder, "run", CONFIG)
+    assert again.returncode == 0
+    assert again.stderr.count("is up to date") == 6
+    status = mlx(folder, "status", CONFIG).stdout
+    assert [line.split()[-1] for line in status.splitlines()[2:]] == ["fresh"] * 6
+
+
+def test_a_control_tuned_on_shuffled_answers_does_not_win(done):
+    folder, _ = done
+    build, control = folder / "data/quickstart/build", folder / "data/control/build"
+    shutil.copytree(build, control)
+    rows = list(read_jsonl(build / "train.jsonl"))
+    calls = [row for row in rows if any(message.get("tool_calls") for message in row["messages"])]
+    answers = [[m["tool_calls"] for m in row["messages"] if m.get("tool_calls")] for row in calls]
+    random.Random(0).shuffle(answers)
+    for row, answer in zip(calls, answers, strict=True):
+        for message, call in zip([m for m in row["messages"] if m.get("tool_calls")], answer, strict=False):
+            message["tool_calls"] = call
+    write_jsonl(control / "train.jsonl", rows)
+    manifest = json.loads((control / "manifest.json").read_text())
+    manifest["fingerprint"] = "shuffled"
+    (control / "manifest.json").write_text(json.dumps(manifest))
+    ended = mlx(folder, "run", CONFIG, "name=control", "--from", "train", "train.input=data/control/build", "eval.input=data/control/build")
+    assert ended.returncode == 1, ended.stderr[-3000:] + ended.stdout
+    assert "gate fail: tool_calls.accuracy" in ended.stdout
+    accuracy = {name: figures(folder, name)["tool_calls.accuracy"]["models"]["tuned"] for name in ("quickstart", "control")}
+    assert accuracy["control"]["high"] < accuracy["quickstart"]["low"], accuracy
+
+
+def test_the_notebook_runs(done):
+    import nbformat
+    from nbclient import NotebookClient
+
+    folder, _ = done
+    notebook = nbformat.read(folder / "notebook/01_pipeline.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder / "notebook")}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "tool_calls.accuracy" in text
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+
+
+def test_the_tuned_model_answers_in_the_terminal(done):
+    folder, _ = done
+    ended = mlx(folder, "chat", CONFIG, "--message", "Who are you?")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip()
