@@ -3,7 +3,6 @@
 from collections.abc import Generator as Steps
 from typing import Any, Self
 
-from src.core.errors import MlxError
 from src.models.generate import Completion, Generator
 from src.models.template import UnfitError, prompt_ids
 from src.models.trained import Trained
@@ -46,8 +45,6 @@ class Local:
             ids = prompt_ids(self.tokenizer, request.conversation(), request.tools() or None)
         except UnfitError as error:
             raise RequestError(400, f"the model's chat template refuses these messages: {error.fault.detail}", param="messages") from None
-        except MlxError as error:
-            raise RequestError(400, str(error), param="messages") from None
         if len(ids) >= self.generator.context:
             raise RequestError(
                 400,

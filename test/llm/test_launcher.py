@@ -97,7 +97,9 @@ def test_an_engine_that_takes_too_long_is_ended():
         until(lambda: gone(lives()[0]["pid"]))
 
 
-def test_a_command_that_is_not_there_is_an_error():
+@pytest.mark.parametrize("prefix", [mortal, list])
+def test_a_command_that_is_not_there_is_an_error(prefix, monkeypatch):
+    monkeypatch.setattr(module, "mortal", prefix)
     with Launcher(["./nothing"], port=1, log=Path("log")) as engine, pytest.raises(MlxError, match="nothing"):
         engine.wait()
 

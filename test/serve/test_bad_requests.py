@@ -160,3 +160,27 @@ def test_only_known_host_names_are_answered(web, keeper, trained_folder):
 def test_errors_tell_nothing_of_the_inside(web, keeper):
     answers = [web.ask(keeper, raw=raw)[2] for raw, _, _ in RAW.values()]
     assert not any(word in json.dumps(answers) for word in ("Traceback", "/src/", ".py", "site-packages"))
+
+
+def test_a_client_that_leaves_before_it_has_spoken_is_let_go(web, keeper, caplog):
+    caplog.set_level("INFO")
+    host, port = keeper.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
+    web.until(lambda: "left by the client" in caplog.text)
+
+
+def test_messages_that_the_template_refuses_are_the_clients_fault(trained_folder):
+    from src.core.errors import MlxError
+    from src.models.trained import Trained
+    from src.serve.local import Local
+    from src.serve.request import RequestError, parse
+
+    local = Local.of(Trained.of(trained_folder), limit=5, device="cpu")
+    request = parse(b'{"model": "keeper", "messages": [{"role": "user", "content": "a"}]}', "keeper")
+    local.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(RequestError, match=r"refuses these messages: .*roles must alternate"):
+        local.prompt(request)
+    local.tokenizer.chat_template = None
+    with pytest.raises(MlxError, match="no chat template"):
+        local.prompt(request)

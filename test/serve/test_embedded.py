@@ -129,3 +129,12 @@ def test_text_in_words_of_a_scripted_model_arrives_as_it_is_made(web, sent):
         response = sent(address, stream=True).getresponse()
         arrived = [(time.monotonic(), line) for line in response if b"content" in line]
         assert arrived[-1][0] - arrived[1][0] > 0.2
+
+
+def test_a_bug_in_another_route_is_500_in_the_same_form(web, capfd):
+    class Odd(Embedded):
+        state = property(lambda self: 1 / 0, lambda self, value: None)
+
+    with web.running(Odd(Slow, name="keeper", queue=1)) as address:
+        status, _, body = web.ask(address, path="/health", method="GET")
+        assert status == 500 and body["error"]["code"] == "internal_error" and "Zero" not in json.dumps(body)

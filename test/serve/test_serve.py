@@ -119,6 +119,18 @@ def test_another_machine_is_let_in_only_on_purpose():
         serve.load("keeper.yaml", f"serve.host={host}")
 
 
+def test_a_failed_evaluation_is_told_and_an_engine_that_is_given_up_ends_the_command(project, finish, caplog):
+    of = {"model": (Origin(path="checkpoint/keeper/train", fingerprint="f00d"),)}
+    finish(Path("data/keeper/eval"), stage="eval", info={"verdict": "fail"}, inputs=of)
+    program = Path("vllm").resolve()
+    program.write_text("#!/bin/sh\necho out of memory; exit 4\n")
+    program.chmod(0o755)
+    with pytest.raises(MlxError, match=r"vllm ended with code 4\n  out of memory") as error:
+        serve(serve.load("keeper.yaml", "serve.engine.type=vllm", f"serve.engine.executable={program}"))
+    assert "log/keeper/vllm.log" in error.value.hint and "data/keeper/eval/report.md" in caplog.text
+    assert not Path("data/keeper/serve/server.json").exists()
+
+
 def test_a_taken_port_is_an_error_with_a_way_out():
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
