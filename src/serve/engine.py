@@ -1,5 +1,6 @@
 """Engines that can answer: `transformers` in this process, or a `vllm` process beside it."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from src.models.trained import Trained
     from src.serve.reply import Reply
     from src.serve.request import ChatRequest
+
+LOG = logging.getLogger("mlx.serve")
 
 
 class Engine(Protocol):
@@ -79,6 +82,11 @@ class VllmEngine(Config):
         program = vllm.executable(self.executable, cuda=cuda)
         tokenizer = load_tokenizer(trained.adapter)
         same_tokens(tokenizer, trained.template)
+        if trained.quantization != "none" and "--quantization" not in self.extra_args:
+            LOG.warning(
+                "trained on %s weights, served by vLLM on the whole ones: answers differ a little (nf4 on a GPU: set serve.engine.extra_args)",
+                trained.quantization,
+            )
         port = free_port()
         command = vllm.command(
             program,

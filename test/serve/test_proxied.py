@@ -188,3 +188,11 @@ def test_adapters_that_vllm_refuses_are_refused_before_it_starts():
 
 def test_the_engines_are_parts():
     assert TransformersEngine().type == "transformers" and VllmEngine(type="vllm").gpu_memory_utilization == 0.8
+
+
+def test_other_weights_than_in_training_are_told(program, trained_folder, caplog):
+    trained = Trained.of(trained_folder).model_copy(update={"quantization": "nf4"})
+    for extra, told in (((), True), (("--quantization", "bitsandbytes"), False)):
+        caplog.clear()
+        VllmEngine(executable=program.resolve(), extra_args=extra).open(trained, name="k", max_new_tokens=1, log=Path("log"))
+        assert ("trained on nf4 weights" in caplog.text) is told
