@@ -20,7 +20,6 @@ from src.core.seeds import derive
 Split = Literal["train", "validation", "test"]
 Kind = Literal["call", "result", "none"]
 TRIES = 200  # draws without a new row after which the catalogue counts as used up
-REFUSED = 0.5  # share of turns without a call in which a tool is asked for that is not at hand
 UNSEEN: tuple[Unseen, ...] = ("values", "phrasing", "tool")
 
 
@@ -42,6 +41,8 @@ class ToolDialogues(Config):
     """How many tools a dialogue offers at most."""
     no_tool: float = Field(0.15, ge=0, le=1)
     """Share of dialogues in which no tool applies: small talk, or a request to a tool that is not offered."""
+    refused: float = Field(0.5, ge=0, le=1)
+    """Share of those in which a tool is asked for that is not offered; the rest is small talk."""
     results: float = Field(0.3, ge=0, le=1)
     """Share of dialogues that go on to the tool's result and an answer that states only what stands there."""
     system: str = "You are a helpful assistant."
@@ -107,8 +108,7 @@ class Dialogues:
 
     def without_call(self, unseen: Unseen) -> dict[str, Any]:
         """Small talk, or a request to a tool that is not offered."""
-        refusable = unseen in ("values", "tool") or self.chance.random() < REFUSED
-        if refusable and len(self.names()) > 1:
+        if self.chance.random() < self.config.refused and len(self.names()) > 1:
             scenario = self.scenario(unseen)
             ask, answer = scenario.ask, table("talk")["refuse"]
             away = {scenario.tool, *scenario.companions}

@@ -134,7 +134,9 @@ class Curriculum:
 
     def field(self, key: str, value: Value) -> str:
         """A value with or, where it can be told by itself, without its key."""
-        return self.chance.choice(["{key} {value}", "{value} {key}", "with {key} {value}", "for {value} {key}"]).format(key=key, value=value)
+        return self.chance.choice(["{key} {value}", "{value} {key}", "with {key} {value}", "for {value} {key}"]).format(
+            key=key, value=value
+        )
 
     def as_json(self, system: str, stated: str, wanted: dict[str, Value]) -> Row:
         """Ask for `wanted` as JSON, a fourth of the time between the marks of a call (which names no function)."""
