@@ -84,7 +84,7 @@ class VllmEngine(Config):
         same_tokens(tokenizer, trained.template)
         if trained.quantization != "none" and "--quantization" not in self.extra_args:
             LOG.warning(
-                "trained on %s weights, served by vLLM on the whole ones: answers differ a little (nf4 on a GPU: set serve.engine.extra_args)",
+                "trained on %s weights, served by vLLM on whole ones: answers differ a little (nf4 on a GPU: see serve.engine.extra_args)",
                 trained.quantization,
             )
         port = free_port()
