@@ -114,7 +114,10 @@ def test_every_config_field_has_a_word_of_help():
     bare = [
         f"{model.__module__}.{model.__name__}.{name}"
         for model, name, field in fields()
-        if not field.description and name != "type" and not hasattr(field.annotation, "model_fields") and "manifest" not in model.__module__
+        if not field.description
+        and name != "type"
+        and not hasattr(field.annotation, "model_fields")
+        and model.__module__ not in ("src.core.manifest", "src.models.trained")
     ]
     assert not bare
 
@@ -142,7 +145,7 @@ def test_the_readme_commands_exist():
     assert used - {"in", "beside"} <= known
     assert all(
         (ROOT / path).exists()
-        for path in re.findall(r"\b(?:bash_script|python_script|notebook|config|memory_bank)/[\w.]+\w", text)
+        for path in re.findall(r"\b(?:bash_script|python_script|notebook|config|memory_bank)/[\w.-]+\w", text)
         if "my-project" not in path and "local_" not in path
     )
 

@@ -13,7 +13,7 @@ class Perplexity(Config):
 
     type: Literal["perplexity"] = "perplexity"
 
-    names: ClassVar[tuple[str, ...]] = ("perplexity.token", "perplexity.byte")
+    names: ClassVar[tuple[str, ...]] = ("perplexity", "perplexity.byte")
     reads: ClassVar[str] = "likelihoods"
 
     def score(self, evidence: Evidence) -> Finding:

@@ -21,7 +21,7 @@ def test_it_measures_both_models_on_the_same_rows(project):
     assert manifest.counts == {"read": 19, "kept": 19, "dropped": 0, "reasons": {}}
     found = json.loads((OUT / "metrics.json").read_text())
     names = [figure["name"] for figure in found["metrics"]]
-    assert names == [f"perplexity.{n}" for n in ("token", "byte")] + [f"tool_calls.{n}" for n in ("valid", "schema", "name", "accuracy")]
+    assert names == ["perplexity", "perplexity.byte", *(f"tool_calls.{n}" for n in ("valid", "schema", "name", "accuracy"))]
     assert set(found["missing"]) == {"style.persona", "tool_calls.relevance"}
     for figure in found["metrics"]:
         assert set(figure["models"]) == {"base", "tuned"}
@@ -35,7 +35,7 @@ def test_it_measures_both_models_on_the_same_rows(project):
     assert manifest.info["verdict"] == "none"
     assert manifest.info["table"].splitlines()[0].split() == ["metric", "base", "tuned", "difference", "verdict"]
     assert exit_code(manifest) == 0
-    talk = next(figure for figure in found["metrics"] if figure["name"] == "perplexity.token")
+    talk = next(figure for figure in found["metrics"] if figure["name"] == "perplexity")
     assert (talk["rows"], talk["units"], talk["unit"]) == (19, 15, "source")  # six answers from two documents
 
 
@@ -62,12 +62,12 @@ def test_perplexity_is_what_the_models_give(project, trained, examples):
 
 @pytest.mark.parametrize(("gate", "code"), [("{max: 100000}", 0), ("{max: 1.01}", 1), ("{against: base, min_delta: -1000000}", 0)])
 def test_gates_end_in_an_exit_code_and_a_whole_report(project, gate, code):
-    gate = "{metric: perplexity.token, " + gate[1:]
+    gate = "{metric: perplexity, " + gate[1:]
     manifest = evaluate(evaluate.load(project(f"{{metrics: [{{type: perplexity}}], gates: [{gate}]}}")))
     assert exit_code(manifest) == code
     assert manifest.info["verdict"] == ("fail" if code else "pass")
     assert "## Gates: " + ("FAIL" if code else "PASS") in (OUT / "report.md").read_text()
-    assert f"gate {'fail' if code else 'pass'}: perplexity.token: " in manifest.info["table"]
+    assert f"gate {'fail' if code else 'pass'}: perplexity: " in manifest.info["table"]
 
 
 def test_an_undecided_gate_ends_in_three(project):

@@ -43,8 +43,8 @@ def test_improvement_of_a_perplexity_is_downward():
     rows = {
         model: [Row(str(n), str(n), (), chance.gauss(mean, 1) * 10, 10.0) for n in range(60)] for model, mean in (("base", 5), ("tuned", 3))
     }
-    found = Finding([Measure("perplexity.token", rows, lower_is_better=True, exponential=True)])
-    judged = results([found], [Gate(metric="perplexity.token", against="base", min_delta=50)], seed=1)
+    found = Finding([Measure("perplexity", rows, lower_is_better=True, exponential=True)])
+    judged = results([found], [Gate(metric="perplexity", against="base", min_delta=50)], seed=1)
     assert judged["verdict"] == "pass"
     assert judged["metrics"][0]["verdict"] == "better"
     assert judged["metrics"][0]["difference"]["value"] < 0

@@ -67,7 +67,7 @@ def test_plots_are_pictures_with_the_same_bytes_each_time(calling, plain, right,
     made = found(calling, plain, right, evidence)
     made["metrics"].append(
         {
-            "name": "perplexity.token",
+            "name": "perplexity",
             "better": "lower",
             "models": {"base": {"value": 600.0, "low": 500.0, "high": None}, "tuned": {"value": 1.1, "low": 1.05, "high": 1.2}},
         }
