@@ -1,5 +1,6 @@
 """What every test gets: a folder of its own to work in, and no secrets or settings of whoever runs it."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -18,6 +19,9 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("LOG_LEVEL", "MODEL_CACHE_DIR", "OLLAMA_BASE_URL", "VECTOR_STORE_PATH"):
         monkeypatch.delenv(name, raising=False)
+    yield
+    log = logging.getLogger("mlx")
+    log.handlers, log.propagate = [], True
 
 
 @pytest.fixture
