@@ -1,5 +1,6 @@
 """The `mlx` command. It imports next to nothing: a stage, and what it needs, is imported once its command runs."""
 
+import errno
 import json
 import os
 import sys
@@ -298,10 +299,11 @@ def opened(arguments: Sequence[str] | None, *, check_inputs: bool = True) -> "Pr
 
     given = list(arguments or ())
     files = [each for each in given if "=" not in each]
+    usage = "as in mlx train config/main.yaml train.lora.r=32"
     if len(files) > 1:
-        raise MlxError(
-            f"{files[1]!r} is no KEY=VALUE, and the config is {files[0]} already", "as in mlx train config/main.yaml train.lora.r=32"
-        )
+        raise MlxError(f"{files[1]!r} is no KEY=VALUE, and the config is {files[0]} already", usage)
+    if files and not files[0].endswith((".yaml", ".yml")) and not Path(files[0]).exists():
+        raise MlxError(f"{files[0]!r} is neither a project file (.yaml) nor KEY=VALUE", usage)
     project = load_project(files[0] if files else DEFAULT, [each for each in given if "=" in each], check_inputs=check_inputs)
     console(project.head.log_level)
     return project
@@ -325,9 +327,16 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
-        if error.errno not in (28, 122):  # no space left, quota exceeded
-            raise
+        mend(error)
+
+
+def mend(error: OSError) -> None:
+    """Say what to do about a disk that does not take what is written; anything else is a bug."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         fail(f"the disk is full: {error}", "free some space, then the same command goes on from where it was")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        fail(f"{error.filename}: {error.strerror}", f"outputs go to data, checkpoint and log in {Path.cwd()}: let yourself write there")
+    raise error
 
 
 def fail(message: str, hint: str = "", code: int = 2) -> None:

@@ -176,6 +176,7 @@ def test_doctor_never_prints_a_key(mlx, monkeypatch):
         (MlxError("key sk-canary-42 is wrong", "mend it"), 2, "error: key *** is wrong\nhint: mend it"),
         (KeyboardInterrupt(), 130, "stopped"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "log"), 2, "error: log: Permission denied"),
         (ModuleNotFoundError("No module named 'vllm'", name="vllm"), 2, "uv sync --extra gpu"),
     ],
 )

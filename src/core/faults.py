@@ -12,7 +12,12 @@ from src.core.layers import Fault, Keys, dotted
 def faults(error: ValidationError, model: type[BaseModel], origin: Callable[[Keys], str]) -> Iterator[Fault]:
     """Turn the findings into faults; `origin` tells where the value at a key path came from."""
     schema = model.model_json_schema()
-    for finding in error.errors(include_url=False):
+    findings = error.errors(include_url=False)
+    for finding in findings:
+        if finding["type"] == "too_short" and any(
+            other["loc"][: len(finding["loc"])] == finding["loc"] != other["loc"] for other in findings
+        ):
+            continue  # its items are there, and faulty themselves
         keys, known = walk(schema, finding["loc"])
         where = origin(keys[:-1] if finding["type"] == "missing" and len(keys) > 1 else keys)
         yield Fault("config" if where == "default" else where, dotted(keys), wording(dict(finding), known))
@@ -37,7 +42,7 @@ def wording(finding: dict[str, Any], known: list[str]) -> str:
             choices = [choice.strip("' ") for choice in context["expected"].replace(" or ", ", ").split(",")]
             return f"{finding['input']!r} is no choice" + did_you_mean(str(finding["input"]), choices)
         case _:
-            message = finding["msg"].removeprefix("Input ")
+            message = finding["msg"].removeprefix("Input ").replace("tuple", "list").replace("dictionary", "mapping")
             return f"{message[0].lower()}{message[1:]}, got {finding['input']!r:.80}"
 
 

@@ -93,7 +93,7 @@ dedup: 7
         "scrape.rates.a: should be a valid number",
         "worker: given twice",
         "worker: no such key; did you mean 'workers'?",
-        "dedup: should be a valid dictionary",
+        "dedup: should be a valid mapping",
         "scrape.max_drop: should be less than or equal to 1",
         "'oops' is not KEY=VALUE",
     ]
