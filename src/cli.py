@@ -232,33 +232,10 @@ def init(
 
 def config_show(arguments: Arguments = None) -> None:
     """Show every resolved value and where it came from."""
-    from src.core.project import Head
+    from src.core.describe import resolved
 
-    project = opened(arguments, check_inputs=False)
-    rows: list[tuple[str, str]] = []
-    for key in Head.model_fields:
-        rows += leaves(project, (key,), getattr(project.head, key))
-    for name, section in project.sections.items():
-        rows += leaves(project, (name,), section)
-    width = min(max(len(text) for text, _ in rows), 96)
-    for text, origin in rows:
-        typer.echo(f"{text:<{width}}  # {origin}")
-
-
-def leaves(project: "Project", keys: tuple[str | int, ...], value: Any) -> Iterator[tuple[str, str]]:
-    """Yield `key: value` and its origin for everything under `keys`."""
-    if fields := getattr(type(value), "model_fields", None):
-        for key in fields:
-            yield from leaves(project, (*keys, key), getattr(value, key))
-    elif isinstance(value, dict) and value:
-        for key, each in value.items():
-            yield from leaves(project, (*keys, key), each)
-    elif isinstance(value, tuple) and any(hasattr(type(each), "model_fields") for each in value):
-        for index, each in enumerate(value):
-            yield from leaves(project, (*keys, index), each)
-    else:
-        shown = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-        yield f"{'.'.join(map(str, keys))}: {json.dumps(shown, ensure_ascii=False, default=str)}", project.layers.origin(keys)
+    for line in resolved(opened(arguments, check_inputs=False)):
+        typer.echo(line)
 
 
 def config_schema() -> None:

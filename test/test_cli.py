@@ -130,6 +130,9 @@ def test_config_show_names_every_origin(mlx, project, monkeypatch):
     assert lines["dedup.threshold"].endswith("# command line")
     assert lines["seed"].endswith("# default")
     assert lines["scrape.sources.0.path"].endswith("# config/main.yaml:3")
+    assert lines["scrape.sources.0.recursive"].endswith("# default")
+    out = mlx("config", "show", "scrape.sources=[{type: files, path: elsewhere}]")[1]
+    assert [line.split("# ")[1] for line in out.splitlines() if line.startswith("scrape.sources.0.path")] == ["command line"]
 
 
 def test_the_schema_is_json(mlx):

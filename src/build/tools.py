@@ -20,6 +20,7 @@ from src.core.seeds import derive
 Split = Literal["train", "validation", "test"]
 Kind = Literal["call", "result", "none"]
 TRIES = 200  # draws without a new row after which the catalogue counts as used up
+SYLLABLES = ("ba", "dor", "fin", "gal", "hem", "jun", "kel", "lor", "mip", "nar", "pol", "quen", "rud", "sal", "tov", "wex", "yam", "zil")
 UNSEEN: tuple[Unseen, ...] = ("values", "phrasing", "tool")
 
 
@@ -45,6 +46,8 @@ class ToolDialogues(Config):
     """Share of those in which a tool is asked for that is not offered; the rest is small talk."""
     results: float = Field(0.3, ge=0, le=1)
     """Share of dialogues that go on to the tool's result and an answer that states only what stands there."""
+    renamed: float = Field(0.0, ge=0, le=1)
+    """Share of training dialogues whose tools bear made-up names, so that names are read from the list, not learned by heart."""
     system: str = "You are a helpful assistant."
     """The system message; empty for none."""
     voice: tuple[str, ...] = ("{answer}.",)
@@ -122,7 +125,17 @@ class Dialogues:
     def finished(self, messages: list[dict[str, Any]], offered: list[str], tool: str, kind: Kind, unseen: Unseen) -> dict[str, Any]:
         """Put the parts of a row together."""
         tags = [f"tool:{tool}", f"kind:{kind}", *([f"unseen:{unseen}"] if unseen else [])]
-        return {"messages": messages, "tools": [schema(catalogue()[name]) for name in offered], "tags": tags}
+        tools = [schema(catalogue()[name]) for name in offered]
+        if self.split == "train" and self.chance.random() < self.config.renamed:
+            self.rename(tools, messages)
+        return {"messages": messages, "tools": tools, "tags": tags}
+
+    def rename(self, tools: list[dict[str, Any]], messages: list[dict[str, Any]]) -> None:
+        """Give the tools made-up names, in the list and in the calls (function masking, Hammer, Lin et al. 2024)."""
+        names = {tool["function"]["name"]: "_".join(self.chance.choices(SYLLABLES, k=2)) for tool in tools}
+        called = [call for message in messages for call in message.get("tool_calls", ())]
+        for function in (each["function"] for each in [*tools, *called]):
+            function["name"] = names[function["name"]]
 
     def next_unseen(self) -> Unseen:
         """What the next row keeps new: nothing outside the test, else each thing in its turn."""

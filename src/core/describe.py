@@ -1,10 +1,17 @@
-"""A section's keys with their defaults and help, for `--help`: read off the config model, listed nowhere else."""
+"""Settings in words: a section's keys with defaults and help, read off its model; a project's values with their origins."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from src.core.layers import Keys, dotted
+from src.core.project import Head, Project
+
+_WIDEST = 96  # characters of a value, beyond which its origin stands where it ends
 
 
 def describe(model: type[BaseModel], above: str) -> Iterator[str]:
@@ -55,3 +62,30 @@ def _help(field: FieldInfo, model: type[BaseModel]) -> str:
 
 def _first(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().split("\n")[0]
+
+
+def resolved(project: Project) -> Iterator[str]:
+    """Yield `key: value  # origin` for every value of a project."""
+    rows = [row for key in Head.model_fields for row in _leaves(project, (key,), getattr(project.head, key))]
+    rows += [row for name, section in project.sections.items() for row in _leaves(project, (name,), section)]
+    width = min(max(len(text) for text, _ in rows), _WIDEST)
+    yield from (f"{text:<{width}}  # {origin}" for text, origin in rows)
+
+
+def _leaves(project: Project, keys: Keys, value: Any) -> Iterator[tuple[str, str]]:
+    inner: dict[str | int, Any] = {}
+    if isinstance(value, BaseModel):
+        inner = {key: getattr(value, key) for key in type(value).model_fields}
+    elif isinstance(value, dict):
+        inner = dict(value)
+    elif isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value):
+        inner = dict(enumerate(value))
+    for key, each in inner.items():
+        yield from _leaves(project, (*keys, key), each)
+    if not inner:
+        shown = list(value) if isinstance(value, tuple) else value
+        yield f"{dotted(keys)}: {json.dumps(shown, ensure_ascii=False, default=_plain)}", project.layers.source(keys)
+
+
+def _plain(value: Any) -> str:
+    return value.as_posix() if isinstance(value, Path) else str(value)

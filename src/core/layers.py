@@ -56,7 +56,7 @@ class Layers:
             typed = self.origin(keys) == "command line" and holds(self.values, keys)
             if (text := os.environ.get(name)) and not typed:
                 assign(self.values, keys, text)
-                self.origins[keys] = f"environment {name}"
+                self._mark(keys, text, f"environment {name}")
 
     def add_override(self, text: str) -> None:
         """Lay one `KEY=VALUE` over what is there."""
@@ -66,16 +66,31 @@ class Layers:
             self.faults.append(Fault("command line", "", f"{text!r} is not KEY=VALUE, as in train.lora.r=16"))
             return
         try:
-            assign(self.values, keys, yaml.load(value, Loader))  # noqa: S506 (a SafeLoader)
-            self.origins[keys] = "command line"
+            found = yaml.load(value, Loader)  # noqa: S506 (a SafeLoader)
+            assign(self.values, keys, found)
+            self._mark(keys, found, "command line")
         except yaml.YAMLError as error:
             self.faults.append(Fault("command line", name, f"{value!r} is not YAML: {_problem(error)}"))
         except (IndexError, TypeError):
             self.faults.append(Fault("command line", name, "there is no such list item to set"))
 
+    def _mark(self, keys: Keys, value: Any, where: str) -> None:
+        """Note where a value came from, and forget the places of what it replaces."""
+        self.origins[keys] = where
+        if isinstance(value, dict):
+            for key, each in value.items():
+                self._mark((*keys, key), each, where)
+        else:
+            for inner in [each for each in self.origins if len(each) > len(keys) and each[: len(keys)] == keys]:
+                del self.origins[inner]
+
     def origin(self, keys: Keys) -> str:
-        """Where the value at `keys` came from: its own mark, or the nearest one above it."""
+        """Where the value at `keys`, or what it lies in, was written."""
         return next((self.origins[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.origins), "default")
+
+    def source(self, keys: Keys) -> str:
+        """Where the value at `keys` came from: `default` where nobody wrote it."""
+        return self.origin(keys) if holds(self.values, keys) else "default"
 
 
 class Loader(yaml.SafeLoader):

@@ -51,11 +51,10 @@ class Curriculum:
             self.repeated_span: 0.20,
             self.repeated_words: 0.10,
             self.prose: 0.05,
-            self.chat: 0.03,
-            self.sentence_of_json: 0.10,
-            self.json_of_fields: 0.08,
-            self.json_of_form: 0.22,
-            self.json_of_sentence: 0.22,
+            self.chat: 0.05,
+            self.sentence_of_json: 0.14,
+            self.json_of_fields: 0.14,
+            self.json_of_sentence: 0.32,
         }
 
     def row(self) -> Row:
@@ -115,28 +114,6 @@ class Curriculum:
         shape = self.chance.choice(["{0} {1}", "{1} {0}", "the {0} is {1}"])
         stated = ", ".join(shape.format(key, value) for key, value in values.items())
         return self.as_json(self.system(), stated[0].upper() + stated[1:] + ".", self.some_of(values))
-
-    def json_of_form(self) -> Row:
-        """Some forms with their fields, a request for one of them in plain words, then that form filled in as JSON."""
-        forms = [self.form() for _ in range(self.chance.randint(2, 3))]
-        name, keys = self.chance.choice(forms)
-        values = {key: self.anything(list(POOLS.values())) for key in keys}
-        stated = [self.field(key, value) for key, value in values.items()]
-        self.chance.shuffle(stated)
-        ask = self.chance.choice(TABLE["orders"]).format(form=name.replace("_", " "), fields=" ".join(stated))
-        listed = "\n".join(f"{each}({', '.join(fields)})" for each, fields in forms)
-        return self.turn(listed, ask, json.dumps({"form": name, "fields": values}))
-
-    def form(self) -> tuple[str, list[str]]:
-        """A made-up form: two words joined, and its fields."""
-        name = "_".join(self.chance.sample(TABLE["nouns"] + TABLE["traits"] + TABLE["syllables"], 2))
-        return name, self.chance.sample(TABLE["nouns"], self.chance.randint(1, 3))
-
-    def field(self, key: str, value: Value) -> str:
-        """A value with or, where it can be told by itself, without its key."""
-        return self.chance.choice(["{key} {value}", "{value} {key}", "with {key} {value}", "for {value} {key}"]).format(
-            key=key, value=value
-        )
 
     def as_json(self, system: str, stated: str, wanted: dict[str, Value]) -> Row:
         """Ask for `wanted` as JSON, a fourth of the time between the marks of a call (which names no function)."""

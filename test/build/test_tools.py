@@ -176,3 +176,11 @@ def test_held_out_and_shown_values_and_phrasings_do_not_overlap() -> None:
         assert not set(tool["ask"]) & set(tool["ask_unseen"])
     for question in table("weather")["questions"]:
         assert not set(question["ask"]) & set(question["ask_unseen"])
+
+
+def test_made_up_names_stand_in_list_and_call_alike_and_in_training_only() -> None:
+    rows = list(ToolDialogues(rows=60, validation=9, test=9, renamed=1.0).examples(0))
+    for row in rows:
+        offered = {tool["function"]["name"] for tool in row["tools"]}
+        assert {call["name"] for call in calls(row)} <= offered
+        assert bool(offered & catalogue().keys()) == (row["split"] != "train")
