@@ -20,7 +20,7 @@ CONTEXT = 2048  # positions; rotary embeddings make them free
 IGNORED = -100  # the label that cross entropy passes over
 BATCH = 24  # rows a step
 POOL = 16  # batches sorted by length together: short rows next to short rows, hardly any padding
-MUON_RATE, ADAMW_RATE = 0.007, 8e-3  # measured: .88 of copies right after 1,000 steps, .54 at .01 and 6e-3
+MUON_RATE, ADAMW_RATE = 0.007, 8e-3  # higher rates of either were slower to copy in short trials
 EMBEDDING, CONSTANT, LOOK_BACK = 0.06, 4, 2.0  # of embeddings: spread and shared coordinates; how hard the first layer looks back
 WARM, COOL = 0.05, 0.3  # shares of the steps spent going up to the full rate and coming down from it
 
@@ -127,8 +127,8 @@ def look_back(model: LlamaForCausalLM) -> None:
     """Start the first layer out attending to the token before, the slow half of what a model needs in order to copy.
 
     A few coordinates of every embedding are the same constant; queries and keys read them, the key turned one position
-    further, so that the rotary product is largest at distance one. Measured on spans said twice: loss 0.1 after
-    300 steps, 5.2 without.
+    further, so that the rotary product is largest at distance one. On spans said twice, one seed, 300 steps: loss 5.2
+    without, 1.9 with, and 0.1 with embeddings three times as wide besides, as `EMBEDDING` makes them.
     """
     config = model.config
     size = config.hidden_size // config.num_attention_heads
