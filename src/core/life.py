@@ -52,7 +52,7 @@ def _dropped(row: str, folder: Path) -> Iterator[str]:
     for drop in _rows(folder / DROPPED):
         if drop["id"] == row:
             yield f"dropped: {drop['reason']}" + (f" ({drop['detail']})" if drop["detail"] else "")
-        elif row in str(drop["detail"]).split() or row in ((drop["row"] or {}).get("sources") or ()):
+        elif row in [word.strip(":,;()") for word in str(drop["detail"]).split()] or row in ((drop["row"] or {}).get("sources") or ()):
             others.append(f"{drop['id']} ({drop['reason']})")
     if others:
         yield f"{len(others)} dropped that name it: {', '.join(others[:_SHOWN])}" + (", …" if len(others) > _SHOWN else "")
