@@ -54,8 +54,25 @@ def chain(project: Project, first: str | None = None, until: str = LAST) -> list
 
 def run(project: Project, *, force: bool = False, first: str | None = None, until: str = LAST) -> Iterator[Manifest]:
     """Run the project's stages in order, passing over what is fresh; yield each manifest as it is there."""
-    for name in chain(project, first, until):
+    names = chain(project, first, until)
+    _ready(project, names, force=force)
+    for name in names:
         yield stage(name)(project, force=force)
+
+
+def _ready(project: Project, names: Sequence[str], *, force: bool) -> None:
+    """Find out now, not hours on, that a stage which is going to run cannot run here."""
+    fresh = set() if force else {state.stage for state in states(project) if state.fresh}
+    for name in names:
+        ready = getattr(project.sections[name], "ready", None)
+        if ready is None or name in fresh:
+            continue
+        try:
+            ready()
+        except MlxError as error:
+            before = names[: names.index(name)]
+            hint = f"; `mlx run {project.arguments} --until {before[-1]}` does what can be done here" if before else ""
+            raise MlxError(str(error), error.hint + hint) from None
 
 
 @dataclass(frozen=True)

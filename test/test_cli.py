@@ -215,3 +215,16 @@ def test_a_closed_pipe_is_no_error(project):
 def test_an_unfinished_stage_is_called_that(mlx, project):
     (folder("demo", "scrape") / ".work").mkdir(parents=True)
     assert "unfinished" in mlx("status")[1]
+
+
+def test_a_run_that_cannot_end_here_does_not_begin(mlx, project, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    large = PROJECT + "train: {model: meta-llama/Llama-3.1-8B-Instruct}\n"
+    Path("config/main.yaml").write_text(large)
+    code, _, err = mlx("run", "--until", "train")
+    assert code == 2
+    assert "train.model 'meta-llama/Llama-3.1-8B-Instruct' needs a CUDA device: none here" in err
+    assert "`mlx run config/main.yaml --until build` does what can be done here" in err
+    assert not Path("data").exists()

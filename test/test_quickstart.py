@@ -83,22 +83,25 @@ def test_a_second_run_does_nothing(done):
 
 
 def test_a_control_tuned_on_shuffled_answers_does_not_win(done):
+    """The same rows, model and settings, but each call stands under the request of another row."""
     folder, _ = done
-    build, control = folder / "data/quickstart/build", folder / "data/control/build"
-    shutil.copytree(build, control)
+    shutil.copytree(folder / "data/quickstart", folder / "data/control", ignore=shutil.ignore_patterns("eval"))
+    build = folder / "data/control/build"
     rows = list(read_jsonl(build / "train.jsonl"))
-    calls = [row for row in rows if any(message.get("tool_calls") for message in row["messages"])]
-    answers = [[m["tool_calls"] for m in row["messages"] if m.get("tool_calls")] for row in calls]
-    random.Random(0).shuffle(answers)
-    for row, answer in zip(calls, answers, strict=True):
-        for message, call in zip([m for m in row["messages"] if m.get("tool_calls")], answer, strict=False):
-            message["tool_calls"] = call
-    write_jsonl(control / "train.jsonl", rows)
-    manifest = json.loads((control / "manifest.json").read_text())
-    manifest["fingerprint"] = "shuffled"
-    (control / "manifest.json").write_text(json.dumps(manifest))
-    ended = mlx(folder, "run", CONFIG, "name=control", "--from", "train", "train.input=data/control/build", "eval.input=data/control/build")
+    requests = [message for row in rows if "source:tools" in row["tags"] for message in row["messages"] if message["role"] == "user"]
+    words = [message["content"] for message in requests]
+    random.Random(0).shuffle(words)
+    for message, other in zip(requests, words, strict=True):
+        message["content"] = other
+    write_jsonl(build / "train.jsonl", rows)
+    manifest = json.loads((build / "manifest.json").read_text())
+    (build / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": "shuffled"}))
+    ended = mlx(folder, "run", CONFIG, "name=control", "--from", "train")
     assert ended.returncode == 1, ended.stderr[-3000:] + ended.stdout
+    counts = [
+        json.loads((folder / f"checkpoint/{name}/train/manifest.json").read_text())["counts"]["kept"] for name in ("quickstart", "control")
+    ]
+    assert counts[0] == counts[1]
     assert "gate fail: tool_calls.accuracy" in ended.stdout
     accuracy = {name: figures(folder, name)["tool_calls.accuracy"]["models"]["tuned"] for name in ("quickstart", "control")}
     assert accuracy["control"]["high"] < accuracy["quickstart"]["low"], accuracy

@@ -25,7 +25,11 @@ def as_tuple(value: Any) -> Any:
 
 
 class StageConfig(Config):
-    """What every section has."""
+    """What every section has.
+
+    A section may have a method `ready() -> None` that raises an MlxError where this machine cannot run its stage:
+    `mlx run` asks before the first stage starts.
+    """
 
     input: Annotated[tuple[Path, ...], BeforeValidator(as_tuple)] = ()
     """Folder(s) to read in place of the previous stage's output."""

@@ -103,6 +103,13 @@ class TrainConfig(StageConfig):
         """The base model's folder, where it is one: with other weights the output is stale."""
         return (Path(self.model),) if self.model != "scratch" and Path(self.model).is_dir() else ()
 
+    def ready(self) -> None:
+        """Say that this machine cannot train the model before hours go into its dataset."""
+        if self.model != "scratch":
+            from src.train.base import place
+
+            place(self)
+
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""

@@ -37,14 +37,20 @@ class Base:
 def find_base(config: "TrainConfig", run: Run) -> Base:
     """Find the base model, making it where `model: scratch` asks for it."""
     require_bitsandbytes(config.quantization)
-    device = pick_device(config.device)
+    device = place(config)
     dtype = _dtype(config.precision, device)
     if config.model == "scratch":
         return Base(scratch(run, steps=config.scratch.steps).as_posix(), "scratch", device, dtype)
     path = located(config.model)
-    if device == "cpu" and config.device == "auto":
-        _must_fit_cpu(config.model)
     return Base(path, "folder" if Path(path).is_dir() else "hub", device, dtype)
+
+
+def place(config: "TrainConfig") -> str:
+    """Pick the device, or say that this machine has none for the model."""
+    device = pick_device(config.device)
+    if device == "cpu" and config.device == "auto" and config.model != "scratch":
+        _must_fit_cpu(config.model)
+    return device
 
 
 def _must_fit_cpu(model: str) -> None:
@@ -54,7 +60,7 @@ def _must_fit_cpu(model: str) -> None:
     how_large = f" ({size / 1e9:.1f} B parameters)" if size else ""
     raise MlxError(
         f"train.model {model!r}{how_large} needs a CUDA device: none here",
-        "run it on a GPU box, or try `mlx run config/quickstart.yaml`; a small one trains here with train.device=cpu",
+        "run it on a GPU box; a small one trains here with train.device=cpu; `mlx run config/quickstart.yaml` makes its own",
     )
 
 
