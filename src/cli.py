@@ -216,7 +216,8 @@ def chat(
     from src.serve.partner import partner
 
     project = opened(arguments, check_inputs=False)
-    talk(partner(project.name, url), read=read_line, write=write_text, message=message, interactive=sys.stdin.isatty() and message is None)
+    who = partner(project.name, url, made_by=f"mlx train {project.arguments}")
+    talk(who, read=read_line, write=write_text, message=message, interactive=sys.stdin.isatty() and message is None)
 
 
 def init(

@@ -43,9 +43,9 @@ class Trained(Config):
     """Where the training's output lies now; not stored."""
 
     @classmethod
-    def of(cls, folder: Path) -> Self:
+    def of(cls, folder: Path, made_by: str = "mlx train") -> Self:
         """Read what `mlx train` left in `folder`."""
-        manifest = Manifest.read(folder, "mlx train")
+        manifest = Manifest.read(folder, made_by)
         if manifest.stage != "train":
             raise MlxError(f"{folder} was made by {manifest.stage}, not by train", "name the folder of a training")
         return cls.model_validate({**manifest.info, "folder": folder})

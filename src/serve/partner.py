@@ -28,7 +28,7 @@ class Partner(Protocol):
         """Yield the answer piece by piece."""
 
 
-def partner(project: str, url: str | None = None) -> Partner:
+def partner(project: str, url: str | None = None, *, made_by: str = "mlx train") -> Partner:
     """Take the server at `url`, else the project's own if it runs, else load what the project trained.
 
     Raises:
@@ -40,7 +40,7 @@ def partner(project: str, url: str | None = None) -> Partner:
         told = json.loads((folder(project, "serve") / "server.json").read_text(encoding="utf-8"))
         return Remote(told["url"])
     except (OSError, ValueError, KeyError, MlxError):  # none, or one that was killed
-        return Own(folder(project, "train"), project)
+        return Own(folder(project, "train"), project, made_by)
 
 
 class Remote:
@@ -103,11 +103,11 @@ class Remote:
 class Own:
     """The trained model in this process."""
 
-    def __init__(self, trained: Path, name: str) -> None:
+    def __init__(self, trained: Path, name: str, made_by: str) -> None:
         from src.models.trained import Trained
         from src.serve.local import Local
 
-        found = Trained.of(trained)
+        found = Trained.of(trained, made_by)
         self.name = name
         self.where = "in this process"
         self._system = found.system
