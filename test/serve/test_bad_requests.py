@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 
 import pytest
 
@@ -60,7 +61,8 @@ FIELDS = [
     ({"messages": [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}]}, "arguments"),
     (called('{"a": "\\ud800"}'), "surrogate"),
     (called('{"a":' * 200 + "1" + "}" * 200), "nested deeper"),
-    (called('{"a":' * 9000 + "1" + "}" * 9000), "arguments"),
+    # Python 3.13 reads what older ones refuse to, and it is refused for its depth
+    (called('{"a":' * 9000 + "1" + "}" * 9000), "arguments" if sys.version_info < (3, 13) else "nested deeper"),
     (called('{"a": NaN}'), "arguments"),
     ({"model": 5}, "model"),
     ({"model": None}, "model"),
