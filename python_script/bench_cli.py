@@ -1,6 +1,6 @@
 """How light `mlx --help` is: its CPU time over that of a bare `import typer, pydantic`, in alternating runs.
 
-    uv run python python_script/bench_cli.py [RUNS]
+uv run python python_script/bench_cli.py [RUNS]
 """
 
 import os
@@ -8,7 +8,11 @@ import statistics
 import subprocess
 import sys
 
-COMMANDS = {"mlx --help": ["-m", "src", "--help"], "mlx status --help": ["-m", "src", "status", "--help"], "bare import": ["-c", "import typer, pydantic"]}
+COMMANDS = {
+    "mlx --help": ["-m", "src", "--help"],
+    "mlx status --help": ["-m", "src", "status", "--help"],
+    "bare import": ["-c", "import typer, pydantic"],
+}
 
 
 def cpu_seconds(arguments: list[str]) -> float:

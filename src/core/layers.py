@@ -125,7 +125,7 @@ Loader.add_constructor("tag:yaml.org,2002:float", construct_float)
 def compose(file: Path) -> yaml.Node | None:
     """Parse `file` into YAML nodes, which know their lines."""
     try:
-        return yaml.compose(file.read_text(encoding="utf-8"), Loader)
+        node: yaml.Node | None = yaml.compose(file.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
         folder = file.parent if file.parent.is_dir() else Path("config")
         known = [path.as_posix() for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("local_")]
@@ -137,6 +137,7 @@ def compose(file: Path) -> yaml.Node | None:
         raise ConfigError(f"{file}:{line}: not YAML: {_problem(error)}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}:1: not YAML: {_problem(error)}") from None
+    return node
 
 
 def marks(node: yaml.Node, above: Keys = ()) -> Iterator[tuple[Keys, int, bool]]:
