@@ -66,7 +66,7 @@ def _found(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
     for number, source in enumerate(config.sources):
         work = run.work / f"source-{number}"
         work.mkdir(exist_ok=True)
-        for piece in source.pieces(work):
+        for piece in source.pieces(work, run.cache / "http"):
             if isinstance(piece, Drop):
                 yield piece
             else:

@@ -56,7 +56,7 @@ class FilesSource(Config):
         """Every file that is read."""
         return [found for found in self._found() if isinstance(found, Path) and _is_reachable(found)]
 
-    def pieces(self, work: Path) -> Iterator[Piece | Drop]:
+    def pieces(self, work: Path, cache: Path) -> Iterator[Piece | Drop]:
         """Yield a piece a file, in the order of names, and a drop for each folder that may not be read."""
         for found in self._found():
             yield found if isinstance(found, Drop) else Piece(found.as_posix(), partial(self._records, found))

@@ -59,7 +59,7 @@ class GutenbergSource(Config):
         """What the source reads: the folder, where it has one."""
         return [self.folder] if self.folder else []
 
-    def pieces(self, work: Path) -> Iterator[Piece | Drop]:
+    def pieces(self, work: Path, cache: Path) -> Iterator[Piece | Drop]:
         """Yield a piece a book, or why there is none; fetched files are kept in `work`."""
         for book in self._local(self.folder) if self.folder else self._fetched(work / "mirror"):
             yield book if isinstance(book, Drop) else Piece(f"gutenberg:{book.number}", partial(self._records, book))
