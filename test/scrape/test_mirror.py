@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from src.core.errors import MlxError
-from src.scrape.mirror import FetchFailedError, Mirror, NotFoundError, retry_after
+from src.scrape.fetcher import Fetcher, FetchFailedError, NotFoundError, retry_after
+from src.scrape.mirror import Mirror
 
 BOOK = b"*** START OF THIS PROJECT GUTENBERG EBOOK N ***\n\nIt was a dark and stormy night, and the rain fell in torrents.\n"
 
@@ -63,7 +64,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def source(site: Site, *ids: int, **settings: object) -> dict:
-    return {"type": "gutenberg", "ids": ids, "base_url": site.url, "delay": 0, "timeout": 5} | settings
+    return {"type": "gutenberg", "ids": ids, "base_url": site.url, "delay": 0, "timeout": 5, "allow_private": True} | settings
 
 
 def test_books_are_fetched_with_their_record(project, site: Site) -> None:
@@ -84,18 +85,18 @@ def test_books_are_fetched_with_their_record(project, site: Site) -> None:
 def test_after_an_interruption_only_what_is_missing_is_fetched(project, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("/7/76/76-0.txt", "/7/74/74-0.txt", "/0/5/5-0.txt"):
         site.put(path, BOOK)
-    real = Mirror._get
+    real = Fetcher._ask
 
-    def dying(self: Mirror, url: str) -> bytes:
+    def dying(self: Fetcher, url: str, *rest: object) -> bytes:
         if "/74/pg74" in url:
             raise KeyboardInterrupt
-        return real(self, url)
+        return real(self, url, *rest)
 
-    monkeypatch.setattr(Mirror, "_get", dying)
+    monkeypatch.setattr(Fetcher, "_ask", dying)
     with pytest.raises(KeyboardInterrupt):
         project(source(site, 76, 74, 5))
     assert site.asked == ["/7/76/76-0.txt", "/cache/epub/76/pg76.rdf", "/7/74/74-0.txt"]
-    monkeypatch.setattr(Mirror, "_get", real)
+    monkeypatch.setattr(Fetcher, "_ask", real)
     site.asked.clear()
     assert len(project(source(site, 76, 74, 5)).records) == 3
     assert site.asked == ["/cache/epub/74/pg74.rdf", "/0/5/5-0.txt", "/cache/epub/5/pg5.rdf"]
@@ -126,7 +127,16 @@ def test_a_mirror_without_a_single_book_is_an_error(project, site: Site) -> None
 
 def test_no_network_is_an_error_after_a_few_books(project) -> None:
     with pytest.raises(MlxError, match="none of 9 books could be fetched") as error:
-        project({"type": "gutenberg", "ids": list(range(1, 10)), "base_url": "http://127.0.0.1:9", "delay": 0, "timeout": 1})
+        project(
+            {
+                "type": "gutenberg",
+                "ids": list(range(1, 10)),
+                "base_url": "http://127.0.0.1:9",
+                "delay": 0,
+                "timeout": 1,
+                "allow_private": True,
+            }
+        )
     assert "`folder`" in error.value.hint
 
 
@@ -139,7 +149,7 @@ def test_a_web_page_instead_of_a_text_is_a_failure(project, site: Site) -> None:
 
 def mirror(site: Site, **settings: float) -> tuple[Mirror, list[float]]:
     slept: list[float] = []
-    return Mirror(site.url, delay=settings.get("delay", 2), timeout=5, max_mb=1, sleep=slept.append), slept
+    return Mirror(site.url, Fetcher(delay=settings.get("delay", 2), timeout=5, max_mb=1, allow_private=True, sleep=slept.append)), slept
 
 
 def test_retry_after_is_honoured(site: Site, tmp_path: Path) -> None:
