@@ -17,6 +17,7 @@ from src.scrape.rows import TABLES, Columns, rows
 from src.scrape.source import Piece
 from src.scrape.walk import walk
 from src.text.encoding import mended
+from src.text.opened import kind as suffix
 
 
 def must_match(path: Path, info: ValidationInfo) -> Path:
@@ -32,7 +33,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1
 
 
 class FilesSource(Config):
-    """Files on disk: txt, md and html are a record each; jsonl, json, csv, tsv and parquet a record a row."""
+    """Files on disk: txt, md and html are a record each; jsonl, json, csv, tsv and parquet a record a row; .gz and .zst are unpacked."""
 
     type: Literal["files"] = "files"
     path: Annotated[Path, AfterValidator(must_match)]
@@ -75,7 +76,7 @@ class FilesSource(Config):
         return [self.path]
 
     def _records(self, path: Path) -> Iterator[Record | Drop]:
-        name, kind = _name(path), path.suffix.lower()
+        name, kind = _name(path), suffix(path)
         try:
             if not path.is_file():  # a pipe would be waited on for ever
                 yield Drop(name, "unreadable" if path.is_symlink() else "unsupported", "is no regular file")

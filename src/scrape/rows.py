@@ -11,9 +11,12 @@ from src.text.csv_rows import read_csv
 from src.text.encoding import is_binary, mended
 from src.text.json_rows import read_json
 from src.text.jsonl import Fault, read_lines
+from src.text.opened import TruncatedError, opened
+from src.text.opened import kind as suffix
 
 TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 _BATCH = 5000
+_HEAD = 1 << 16
 
 
 class Columns(NamedTuple):
@@ -25,7 +28,7 @@ class Columns(NamedTuple):
 
 def rows(path: Path, name: str, columns: Columns, extra: Mapping[str, str], *, delimiter: str, max_line: int) -> Iterator[Record | Drop]:
     """Read the table at `path`; `extra` goes over what its rows say."""
-    kind = path.suffix.lower()
+    kind = suffix(path)
     if fault := _unfit(path, kind):
         yield Drop(name, *fault)
         return
@@ -38,13 +41,25 @@ def rows(path: Path, name: str, columns: Columns, extra: Mapping[str, str], *, d
 
 
 def _unfit(path: Path, kind: str) -> tuple[str, str] | None:
-    with path.open("rb") as stream:
-        head = stream.read(1 << 16)
+    if kind == ".parquet" and path.suffix.lower() != kind:
+        return "unsupported", "a parquet file is compressed inside, and read as it is"
+    head = _head(path)
     if not head.strip():
         return "empty", ""
     if kind != ".parquet" and is_binary(head):
         return "binary", "holds NUL or many control bytes"
     return None
+
+
+def _head(path: Path) -> bytes:
+    head = b""
+    with opened(path) as stream:
+        try:
+            while len(head) < _HEAD and (more := stream.read1(_HEAD)):  # type: ignore[attr-defined]
+                head += more
+        except TruncatedError:
+            return head or b"?"  # what it has is read, and the trouble met, by who reads it
+    return head
 
 
 def _read(path: Path, kind: str, columns: Columns, *, delimiter: str, max_line: int) -> Iterator[tuple[int, dict[str, Any]] | Fault]:
