@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -15,11 +16,12 @@ from src.core.stage import StageConfig, stage
 from src.scrape.files import FilesSource
 from src.scrape.gutenberg import GutenbergSource
 from src.scrape.source import Piece
+from src.scrape.web import Shard, WebSource
 
 if TYPE_CHECKING:
     from src.scrape.judge import Judge
 
-Source = Annotated[FilesSource | GutenbergSource, Field(discriminator="type")]
+Source = Annotated[FilesSource | GutenbergSource | WebSource, Field(discriminator="type")]
 
 
 class ScrapeConfig(StageConfig):
@@ -27,6 +29,8 @@ class ScrapeConfig(StageConfig):
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Where the text comes from, each of a `type`; read in this order."""
+    shard: Shard | None = None
+    """Which part of a crawl this machine does, `{index: 0, count: 4}`, by a hash of the host; sources other than web are part 0's."""
     languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = ()
     """ISO codes of the languages to keep, such as `en`; empty keeps all."""
     language_confidence: float = Field(default=0.7, ge=0, le=1)
@@ -49,7 +53,7 @@ def scrape(config: ScrapeConfig, run: Run) -> None:
             yield record
 
     run.write_records(counted())
-    if not run.ledger.kept:
+    if not run.ledger.kept and config.shard is None:  # a machine may have got no host
         reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items()) or "the sources are empty"
         raise MlxError(
             f"scrape found nothing to keep in {len(config.sources)} source(s): {reasons}",
@@ -66,11 +70,18 @@ def _found(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
     for number, source in enumerate(config.sources):
         work = run.work / f"source-{number}"
         work.mkdir(exist_ok=True)
-        for piece in source.pieces(work, run.cache / "http"):
+        for piece in _pieces(source, config.shard, work, run.cache / "http"):
             if isinstance(piece, Drop):
                 yield piece
             else:
                 yield from run.piece(f"{number}:{piece.name}", partial(_judged, judge, piece, run))
+
+
+def _pieces(source: Source, shard: Shard | None, work: Path, cache: Path) -> Iterator[Piece | Drop]:
+    """This machine's pieces of a source."""
+    if isinstance(source, WebSource):
+        return source.pieces(work, cache, shard)
+    return source.pieces(work, cache) if shard is None or shard.index == 0 else iter(())
 
 
 def _judged(judge: "Judge", piece: Piece, run: Run) -> Iterator[Record | Drop]:
