@@ -14,9 +14,11 @@ from src.core.records import Record
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.scrape.files import FilesSource
+from src.scrape.filters import Filter
 from src.scrape.gutenberg import GutenbergSource
 from src.scrape.source import Piece
 from src.scrape.web import Shard, WebSource
+from src.text.clean import Clean
 
 if TYPE_CHECKING:
     from src.scrape.judge import Judge
@@ -37,6 +39,10 @@ class ScrapeConfig(StageConfig):
     """How sure the detection has to be to drop a text for its language, or to overrule what a source states."""
     min_words: int = Field(default=1, ge=0)
     """Words below which a text is dropped."""
+    clean: Clean | None = Clean()
+    """How texts are cleaned before anything judges them; null leaves them as they came."""
+    filters: tuple[Filter, ...] = ()
+    """What texts have to be like besides, each of a `type`; applied in this order."""
 
 
 @stage()
@@ -47,7 +53,7 @@ def scrape(config: ScrapeConfig, run: Run) -> None:
 
     def counted() -> Iterator[Record]:
         nonlocal words
-        for record in run.kept(_unique(run.progress(_found(config, run), unit="record"))):
+        for record in run.kept(_unique(run.progress(_sited(config, run), unit="record"))):
             languages[record.meta.get("language", "unknown")] += 1
             words += len(record.text.split())
             yield record
@@ -62,11 +68,25 @@ def scrape(config: ScrapeConfig, run: Run) -> None:
     run.info |= {"words": words, "languages": dict(languages.most_common())}
 
 
+def _sited(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
+    """What was found, without the lines of its sites where a filter asks for that: these show once all pages are there."""
+    from src.scrape.site_lines import SiteLines
+
+    wanted = next((each for each in config.filters if each.type == "boilerplate" and each.min_pages), None)
+    if wanted is None:
+        yield from _found(config, run)
+        return
+    lines = SiteLines(share=wanted.share, min_pages=wanted.min_pages)
+    lines.learn(_found(config, run))
+    for item in _found(config, run):  # pieces done once are read back
+        yield item if isinstance(item, Drop) else lines.apply(item)
+
+
 def _found(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
     """What the sources hold, file by file, each judged once even over a kill."""
     from src.scrape.judge import Judge
 
-    judge = Judge(config.languages, confidence=config.language_confidence, min_words=config.min_words)
+    judge = Judge(config.languages, config.language_confidence, config.min_words, config.clean, config.filters)
     for number, source in enumerate(config.sources):
         work = run.work / f"source-{number}"
         work.mkdir(exist_ok=True)

@@ -53,9 +53,8 @@ class _Zstd:
         import zstandard
 
         self.parts = [raw, io.BytesIO(zstandard.ZstdCompressor(write_checksum=True).compress(self._END))]
-        self.stream = zstandard.ZstdDecompressor(max_window_size=_LONGEST_WINDOW).stream_reader(
-            _Joined(self.parts), read_across_frames=True
-        )
+        joined = cast(IO[bytes], _Joined(self.parts))
+        self.stream = zstandard.ZstdDecompressor(max_window_size=_LONGEST_WINDOW).stream_reader(joined, read_across_frames=True)
         self.held = b""
         self.error: Exception | None = None
 
