@@ -1,10 +1,14 @@
 """Tables between stages: records as Parquet, read and written a row group at a time."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import IO, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from src.core.errors import MlxError
@@ -14,32 +18,61 @@ from src.core.records import Record
 RECORDS = "records.parquet"
 SCHEMA = pa.schema([("id", pa.large_string()), ("text", pa.large_string()), ("meta", pa.large_string())])
 _ROWS = 5000
-_CHARACTERS = 16 << 20  # of text in a row group: what a reader holds at a time
+_BYTES = 16 << 20  # of text in a row group: what a reader holds at a time
+_BATCH = 1000
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:
     """Write records as Parquet (id, text, meta as JSON) in bounded memory; return how many."""
-    count = 0
-    with atomic(path, "wb") as stream, pq.ParquetWriter(stream, SCHEMA, compression="zstd", write_statistics=False) as writer:
-        for group in _groups(records):
-            writer.write_table(pa.table(dict(zip(SCHEMA.names, group, strict=True)), schema=SCHEMA), row_group_size=len(group[0]))
-            count += len(group[0])
-    return count
+    rows = iter(records)
+    with atomic(path, "wb") as stream, RecordWriter(stream) as writer:
+        while batch := list(islice(rows, _BATCH)):
+            writer.write(record_table(batch))
+    return writer.count
 
 
-def _groups(records: Iterable[Record]) -> Iterator[tuple[list[str], list[str], list[str]]]:
-    """Yield the columns of each row group."""
-    ids, texts, metas, size = [], [], [], 0
-    for record in records:
-        ids.append(record.id)
-        texts.append(record.text)
-        metas.append(to_json(record.meta))
-        size += len(record.text) + len(metas[-1])
-        if len(ids) == _ROWS or size >= _CHARACTERS:
-            yield ids, texts, metas
-            ids, texts, metas, size = [], [], [], 0
-    if ids:
-        yield ids, texts, metas
+def record_table(records: Sequence[Record]) -> pa.Table:
+    """Records as a table of id, text and meta."""
+    columns = [[each.id for each in records], [each.text for each in records], [to_json(each.meta) for each in records]]
+    return pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA)
+
+
+class RecordWriter:
+    """Writes tables of records to a Parquet file; where its row groups end hangs on the rows alone, not on the tables."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        # texts are seldom the same: a dictionary of them would cost memory and time
+        options = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["meta"], "write_statistics": False}
+        self._writer = pq.ParquetWriter(stream, SCHEMA, **options)
+        self._waiting: list[pa.Table] = []
+        self._rows = self._size = 0
+        self.count = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows."""
+        self.count += table.num_rows
+        while table.num_rows:
+            sizes = np.cumsum(pc.binary_length(table.column("text")).to_numpy() + pc.binary_length(table.column("meta")).to_numpy())
+            taken = min(_ROWS - self._rows, int(np.searchsorted(sizes, _BYTES - self._size)) + 1, table.num_rows)
+            self._waiting.append(table.slice(0, taken))
+            self._rows += taken
+            self._size += int(sizes[taken - 1])
+            if self._rows >= _ROWS or self._size >= _BYTES:
+                self._flush()
+            table = table.slice(taken)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._rows)
+        self._waiting, self._rows, self._size = [], 0, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
 
 
 def read_records(path: Path) -> Iterator[Record]:
