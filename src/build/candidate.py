@@ -27,12 +27,19 @@ class Candidate:
     """Tokens learned, once counted."""
     rejected: list[dict[str, Any]] | None = None
     """The answer that is to become less likely than the example's own last turn; makes the row a preference."""
+    chosen: int = 1
+    """How many of the last messages are the answer that is preferred to the rejected one."""
     source: str = ""
     """What the config calls its source."""
     licence: str | None = None
     """Under which terms it may be used, where that is known."""
     repeat: int = 0
     """How many times it stands in the split already: the mix may show a row more than once."""
+
+    @property
+    def prompt(self) -> list[dict[str, Any]]:
+        """The messages of a preference that both answers follow."""
+        return self.example["messages"][: -self.chosen]
 
     @property
     def said(self) -> list[str]:

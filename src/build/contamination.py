@@ -58,7 +58,11 @@ class Items:
         self.names.append(name)
         self.exact.setdefault(" ".join(found), number)
         size = min(self.asked.ngram, len(found))
-        runs = {tuple(found[start : start + size]) for start in range(len(found) - size + 1)} if size >= min(_SHORT, self.asked.ngram) else set()
+        runs = (
+            {tuple(found[start : start + size]) for start in range(len(found) - size + 1)}
+            if size >= min(_SHORT, self.asked.ngram)
+            else set()
+        )
         for run in runs:
             self.runs[" ".join(run[: self.head])].append((run, number))
         self.totals.append(len(runs))

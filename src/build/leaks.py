@@ -18,7 +18,7 @@ _SHARE = 0.5  # share of such runs from which an answer is the other's, as in tw
 def parted(candidates: Iterable[Candidate]) -> Iterator[Candidate | Drop]:
     """Pass on what is in one split only, test first.
 
-    Dropped are `duplicate` rows (the same messages and tools) and those that `leaks_into_test` or
+    Dropped are `duplicate` rows (the same messages and tools, the same rejected answer) and those that `leaks_into_test` or
     `leaks_into_validation`: the same requests, the same answer of some length, or one of which half stands there word
     for word. A source that decides about splits itself is trusted to keep them apart.
     """
@@ -28,7 +28,7 @@ def parted(candidates: Iterable[Candidate]) -> Iterator[Candidate | Drop]:
     for split in reversed(SPLITS):
         for row in (each for each in rows if each.split == split):
             example = row.example
-            same = digest([to_json(example["messages"]), to_json(example["tools"])])
+            same = digest([to_json(example["messages"]), to_json(example["tools"]), *([to_json(row.rejected)] if row.rejected else [])])
             if not row.decided and (leak := held.leak(row, split)):
                 yield Drop(example["id"], f"leaks_into_{leak[0]}", leak[1], dict(example))
             elif same in seen:

@@ -18,7 +18,7 @@ class Mix(Config):
     """Shares of the sources in the training split; validation and test stay as they are."""
 
     weights: dict[str, float] = Field(default_factory=dict)
-    """Weight of each source, by its `name` or type (a second one of a type is chats2, …); sources without one stay whole, beside the mix."""
+    """Weight of each source, by its `name` or type (a second one of a type is chats2); sources without a weight stay whole."""
     by: Literal["tokens", "rows"] = "tokens"
     """What the weights share out."""
     total: int | None = Field(None, ge=1)

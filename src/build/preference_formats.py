@@ -1,6 +1,7 @@
 """The formats in which others keep pairs of answers, one preferred to the other, read into prompt, chosen and rejected."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from src.build.formats import Message, Row, Unreadable, from_openai, from_sharegpt, tools_of, with_call_ids
@@ -9,8 +10,8 @@ _PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("pr
 _PLAIN = ("response_j", "response_k")
 
 
-def preference(row: Row) -> tuple[list[Message], list[Message], list[dict[str, Any]]]:
-    """Return prompt with chosen answer, the rejected answer alone, and the tools of a row.
+def preference(row: Row) -> tuple[list[Message], list[Message], list[Message], list[dict[str, Any]]]:
+    """Return prompt, chosen answer, rejected answer and tools of a row.
 
     Understood are pairs of strings, messages or whole conversations under `chosen` and `rejected`, with the prompt as a
     string, messages, ShareGPT turns or Alpaca's `instruction` and `input`; LLaMA-Factory's `…_messages`; OpenAI's `input`,
@@ -28,7 +29,8 @@ def preference(row: Row) -> tuple[list[Message], list[Message], list[dict[str, A
     chosen, rejected = (answer[len(before) :] if answer[: len(before)] == before else answer for answer in (chosen, rejected))
     _look(before, chosen, rejected)
     whole = with_call_ids([*before, *chosen])
-    return whole, with_call_ids([dict(message) for message in [*before, *rejected]])[len(before) :], tools
+    other = with_call_ids(deepcopy([*before, *rejected]))
+    return whole[: len(before)], whole[len(before) :], other[len(before) :], tools
 
 
 def _sides(row: Row) -> dict[str, Any]:

@@ -24,13 +24,14 @@ class Preferences(RowFiles):
     def pair(self, name: str, row: dict[str, Any]) -> Candidate | Drop:
         """Read one row."""
         try:
-            messages, rejected, tools = preference(row)
+            prompt, chosen, rejected, tools = preference(row)
         except Unreadable as error:
             return Drop(name, error.reason, error.detail, row)
         tags = ["source:preferences", *(["tools"] if tools else []), *tags_of(row, self.tags)]
         return Candidate(
-            {"id": name, "messages": messages, "tools": tools, "label": None, "tags": tags, "sources": [name]},
+            {"id": name, "messages": [*prompt, *chosen], "tools": tools, "label": None, "tags": tags, "sources": [name]},
             self.key(name, row),
             rejected=rejected,
+            chosen=len(chosen),
             licence=self.licence,
         )

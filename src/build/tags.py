@@ -13,7 +13,7 @@ Vocabulary = Mapping[Key, tuple[str, ...]]
 
 
 def tags_of(row: Mapping[str, Any], given: Mapping[Key, str]) -> list[str]:
-    """Tags of a row as `key:value`: of its list `tags`, of its keys `persona`, `tone`, `domain`, `source`, `device`; `given` goes before."""
+    """Tags of a row as `key:value`: of its keys `persona`, `tone`, `domain`, `source`, `device`, of its list `tags`; `given` goes first."""
     found = {f"{key}:{given.get(key, row.get(key))}": None for key in KEYS if isinstance(given.get(key, row.get(key)), str | int)}
     listed = row.get("tags")
     for tag in listed if isinstance(listed, list) else ():
