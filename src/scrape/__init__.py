@@ -16,6 +16,10 @@ from src.core.stage import StageConfig, stage
 from src.scrape.files import FilesSource
 from src.scrape.filters import Filter
 from src.scrape.gutenberg import GutenbergSource
+from src.scrape.huggingface import HuggingFaceSource
+from src.scrape.open_meteo import OpenMeteoSource
+from src.scrape.openweathermap import OpenWeatherMapSource
+from src.scrape.reddit import RedditSource
 from src.scrape.source import Piece
 from src.scrape.web import Shard, WebSource
 from src.text.clean import Clean
@@ -23,7 +27,10 @@ from src.text.clean import Clean
 if TYPE_CHECKING:
     from src.scrape.judge import Judge
 
-Source = Annotated[FilesSource | GutenbergSource | WebSource, Field(discriminator="type")]
+Source = Annotated[
+    FilesSource | GutenbergSource | WebSource | RedditSource | OpenMeteoSource | OpenWeatherMapSource | HuggingFaceSource,
+    Field(discriminator="type"),
+]
 
 
 class ScrapeConfig(StageConfig):

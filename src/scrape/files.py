@@ -13,8 +13,9 @@ from src.core.ledger import Drop
 from src.core.records import Record
 from src.core.stage import as_tuple
 from src.scrape.document import DOCUMENTS, document
-from src.scrape.rows import TABLES, Columns, rows
+from src.scrape.rows import Columns, rows
 from src.scrape.source import Piece
+from src.scrape.table import TABLES
 from src.scrape.walk import walk
 from src.text.encoding import mended
 from src.text.opened import kind as suffix
