@@ -16,6 +16,7 @@ from src.scrape.crawl.turns import Host, Turns
 FROM_ROBOTS = "robots"
 """Stands in `sitemaps` for those that robots.txt names."""
 _HOPS = 10
+_NO_HOST = ("private_address", "unknown_host", "unreachable", "timeout")  # what is wrong with the host rather than its robots.txt
 _AT_ONCE = 100  # rows turned down in one go, before the engine gets its breath
 
 
@@ -113,7 +114,8 @@ class Dispatcher:
 
     def _forbidden(self, row: Row, host: Host) -> tuple[str, str] | None:
         if host.blocked:
-            return "robots", host.blocked
+            reason, _, detail = host.blocked.partition(": ")
+            return (reason, detail) if reason in _NO_HOST else ("robots", f"robots.txt could not be read: {detail}")
         if host.robots and not host.robots.can_fetch(row.url, self.source.user_agent):
             return "robots", "robots.txt asks not to"
         if host.delay > self.source.max_wait:
@@ -144,7 +146,7 @@ class Dispatcher:
     def drop(self, row: Row, reason: str, detail: str = "", found: Iterable[Address] = ()) -> None:
         """Nothing comes of a row, except perhaps links."""
         if row.kind == "robots":
-            self.robots(row, b"", f"robots.txt could not be read: {reason} {detail}".strip())
+            self.robots(row, b"", f"{reason}: {detail}")
         else:
             self._done(row, self.frontier.drop(row, reason, detail, self._follows(row, found)))
 
@@ -216,7 +218,8 @@ class Dispatcher:
         rate = host.robots.request_rate(self.source.user_agent)
         slow = rate.seconds / rate.requests if rate and rate.requests else 0.0
         host.delay = max(self.source.delay, host.robots.crawl_delay(self.source.user_agent) or 0.0, slow)
-        self.turns.pause(host, self.now() + host.delay if host.next_at else 0.0)
+        if host.next_at:
+            host.next_at = max(host.next_at, self.now() + host.delay)
 
     def _follows(self, row: Row, found: Iterable[Address]) -> list[Address]:
         """The links of a page that the crawl goes on with."""
@@ -227,7 +230,7 @@ class Dispatcher:
 
     def unpaced(self, row: Row) -> None:
         """An answer came from the cache: the host was not asked, and need not be left alone."""
-        self.turns.host(row.host).next_at = self.now()
+        self.turns.host(row.host).next_at = 0.0
 
     def _done(self, row: Row, hosts: Iterable[str], *, at: float | None = None) -> None:
         now = self.now()

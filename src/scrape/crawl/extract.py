@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import trafilatura
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 from trafilatura.meta import reset_caches
 from w3lib.encoding import html_body_declared_encoding, http_content_type_encoding
 
@@ -188,7 +188,7 @@ def check_selectors(selectors: dict[str, str]) -> None:
     for name, selector in selectors.items():
         try:
             select(tree, selector)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, SelectolaxError) as error:
             raise ValueError(f"selectors.{name}: {selector!r} is no CSS selector: {error}") from None
 
 

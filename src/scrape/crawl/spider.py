@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import scrapy
 from scrapy.exceptions import CannotResolveHostError, DownloadCancelledError, DownloadTimeoutError, IgnoreRequest, StopDownload
@@ -124,7 +125,7 @@ class PageSpider(scrapy.Spider):  # type: ignore[misc]
         """Deal with the lack of an answer."""
         row: Row = failure.request.meta["row"]
         error = failure.value
-        host = row.host.rpartition("]")[0].lstrip("[") or row.host.partition(":")[0]
+        host = urlsplit(failure.request.url).hostname or ""
         if private := self.guard.refused.get(host):
             self.dispatcher.drop(row, "private_address", f"{host} is {private}; see allow_private")
         elif isinstance(error, StopDownload):  # cut off at its headers, an answer still

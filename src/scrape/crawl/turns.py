@@ -18,7 +18,9 @@ class Host:
     delay: float
     """Seconds from one request to the next."""
     next_at: float = 0.0
-    """When it may be asked again."""
+    """When the delay since its last request is over."""
+    paused_until: float = 0.0
+    """When the patience that it asked for is over."""
     active: int = 0
     depths: Counter[int] = field(default_factory=Counter)
     """How many of its requests are on their way, by depth."""
@@ -51,7 +53,7 @@ class Turns:
 
     def wait(self, host: Host, at: float) -> None:
         """Queue a host that has something to ask for, at the time given or as soon after as it may be asked."""
-        at = max(at, host.next_at)
+        at = max(at, host.next_at, host.paused_until)
         if host.active >= self.concurrency or (host.due is not None and host.due <= at):
             return
         host.due = at
@@ -84,13 +86,13 @@ class Turns:
 
     def pause(self, host: Host, until: float) -> None:
         """Leave a host alone for a while."""
-        host.next_at = max(host.next_at, until)
+        host.paused_until = max(host.paused_until, until)
 
     def _unless_early(self, host: Host, now: float) -> Host | None:
         """The host, unless a pause came after it queued."""
-        if host.next_at <= now:
+        if max(host.next_at, host.paused_until) <= now:
             return host
-        self.wait(host, host.next_at)
+        self.wait(host, now)
         return self.pop(now)
 
     def _forget_stale(self) -> None:
