@@ -25,6 +25,8 @@ class Candidate:
     """Tokens of the whole, once counted."""
     trained: int = 0
     """Tokens learned, once counted."""
+    alike: int | None = None
+    """Number of the group of near-duplicates it is in, where it has a like."""
     rejected: list[dict[str, Any]] | None = None
     """The answer that is to become less likely than the example's own last turn; makes the row a preference."""
     chosen: int = 1

@@ -21,7 +21,7 @@ class Splits(Config):
     test: float = Field(0.1, ge=0, lt=1)
     """Share for testing it in the end."""
     near: float | None = Field(0.8, gt=0, le=1)
-    """Jaccard similarity of word 5-grams from which two rows' documents share a split; null: only what is the same document."""
+    """Jaccard similarity of word 5-grams from which rows share a split; null: only what is the same document does."""
     stratify: tuple[str, ...] = ()
     """What each split should hold in the same shares: label, or the key of a tag (persona, tone, domain, source, device, kind, tool …)."""
 
