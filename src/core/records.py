@@ -1,6 +1,6 @@
 """What flows between stages: Record, a raw thing; Example, a thing to learn from; Preference, two answers to choose between."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 
@@ -16,7 +16,7 @@ class Record:
 
     def as_row(self) -> dict[str, Any]:
         """The record as a JSON object."""
-        return asdict(self)
+        return {"id": self.id, "text": self.text, "meta": self.meta}
 
     def matches(self, where: dict[str, str | list[str]]) -> bool:
         """Whether every key of `where` is in `meta` with that value, or one of those values."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.dedup.shelf import Shelf
-from src.dedup.spill import Spill
+from src.dedup.spill import Spill, allow_files, opened
 
 I64 = NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class Sketched:
 
     def spill(self) -> Spill:
         """Open the file."""
-        return Spill.open(self.shelf.path(self.name))
+        return opened(self.shelf.path(self.name))
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Corpus:
 
     def grams(self, numbers: I64) -> "Grams":
         """Where the n-gram hashes of some documents lie in memory."""
+        allow_files(len(self.parts))
         addresses, sizes, held = np.zeros(len(numbers), np.int64), np.zeros(len(numbers), np.int64), []
         for part, where, places in self.by_part(numbers):
             spill = part.spill()

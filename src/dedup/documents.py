@@ -19,6 +19,7 @@ from src.text.kernels import SLACK
 _BATCH = 4 << 20  # bytes of text sketched at a time
 _ROWS = 2000
 _SHOWN = 200
+_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -30,32 +31,26 @@ class Batch:
     bounds: NDArray[np.int64]
     rows: NDArray[np.int64]
     """Number of each in the part: the line, or the row of the table."""
+    read: int
+    """Lines, or rows, of the part up to here."""
     ids: list[str] | None
     """None where the line is the name."""
     scores: list[float] | None
 
 
-def lines(part: Part) -> list[bytes]:
-    """The lines of a part of a JSON Lines file, without their ends."""
+def data_of(part: Part) -> bytes:
+    """The bytes of a part of a JSON Lines file."""
     with Path(part.file).open("rb") as stream:
         stream.seek(part.start)
-        found = stream.read(part.end - part.start).split(b"\n")
+        return stream.read(part.end - part.start)
+
+
+def lines(part: Part) -> list[bytes]:
+    """The lines of a part of a JSON Lines file, without their ends."""
+    found = data_of(part).split(b"\n")
     if found and not found[-1]:
         found.pop()
-    if found and part.start == 0:
-        found[0] = found[0].removeprefix(b"\xef\xbb\xbf")
     return found
-
-
-def count_lines(part: Part) -> int:
-    """How many lines, or rows, a part has."""
-    if part.kind == "jsonl":
-        with Path(part.file).open("rb") as stream:
-            stream.seek(part.start)
-            found = stream.read(part.end - part.start)
-        return found.count(b"\n") + (bool(found) and not found.endswith(b"\n"))
-    with open_records(Path(part.file)) as table:
-        return sum(table.metadata.row_group(number).num_rows for number in range(part.start, part.end))
 
 
 def batches(part: Part, column: str, score: str | None) -> Iterator[Batch]:
@@ -65,7 +60,8 @@ def batches(part: Part, column: str, score: str | None) -> Iterator[Batch]:
 
 def _line_batches(part: Part, column: str, score: str | None) -> Iterator[Batch]:
     texts, rows, scores, size = [], [], [], 0
-    for number, line in enumerate(lines(part)):
+    found = lines(part)
+    for number, line in enumerate(found):
         row = parse(line, column)
         if isinstance(row, tuple):
             continue
@@ -77,15 +73,20 @@ def _line_batches(part: Part, column: str, score: str | None) -> Iterator[Batch]
             meta = row.get("meta")
             scores.append(number_of(row.get(score, meta.get(score) if isinstance(meta, dict) else None)))
         if size >= _BATCH:
-            yield _batch(texts, rows, None, scores if score else None)
+            yield _batch(texts, rows, number + 1, None, scores if score else None)
             texts, rows, scores, size = [], [], [], 0
-    yield _batch(texts, rows, None, scores if score else None)
+    yield _batch(texts, rows, len(found), None, scores if score else None)
+
+
+def strict(line: bytes) -> Any:
+    """What a line holds; a byte order mark is passed over."""
+    return orjson.loads(line.removeprefix(_MARK))
 
 
 def parse(line: bytes, column: str) -> dict[str, Any] | tuple[str, str]:
     """A line's object with its text, or the reason and detail for which it is none; what orjson rejects is rejected."""
     try:
-        row = orjson.loads(line)
+        row = strict(line)
     except orjson.JSONDecodeError as error:
         return ("bad_json", f"column {error.pos + 1}: {error.msg}") if line.strip() else ("", "")
     if not isinstance(row, dict):
@@ -104,11 +105,11 @@ def number_of(value: Any) -> float:
     return -np.inf if found != found else found
 
 
-def _batch(texts: list[bytes], rows: list[int], ids: list[str] | None, scores: list[float] | None) -> Batch:
+def _batch(texts: list[bytes], rows: list[int], read: int, ids: list[str] | None, scores: list[float] | None) -> Batch:
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     text = np.frombuffer(b"".join([*texts, bytes(SLACK)]), np.uint8)
-    return Batch(text, bounds, np.array(rows, np.int64), ids, scores)
+    return Batch(text, bounds, np.array(rows, np.int64), read, ids, scores)
 
 
 def tables(part: Part, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -120,7 +121,7 @@ def tables(part: Part, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 def _table_batches(part: Part, score: str | None) -> Iterator[Batch]:
     start = 0
-    yield _batch([], [], [], [] if score else None)  # so that there is one
+    yield _batch([], [], 0, [], [] if score else None)  # so that there is one
     for table in tables(part, ["id", "text", "meta"] if score else ["id", "text"]):
         valid = table.column("text").is_valid()
         rows = start + np.flatnonzero(valid.to_numpy(zero_copy_only=False))
@@ -128,7 +129,7 @@ def _table_batches(part: Part, score: str | None) -> Iterator[Batch]:
         table = table.filter(valid)
         scores = [number_of(orjson.loads(meta or "{}").get(score)) for meta in table.column("meta").to_pylist()] if score else None
         text, bounds = _buffers(table.column("text"))
-        yield Batch(text, bounds, rows, [str(name) for name in table.column("id").to_pylist()], scores)
+        yield Batch(text, bounds, rows, start, [str(name) for name in table.column("id").to_pylist()], scores)
 
 
 def _buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.core.files import digest
-from src.dedup.documents import Batch, batches, count_lines
+from src.dedup.documents import Batch, batches
 from src.dedup.parts import Part
 from src.dedup.shelf import Shelf
 from src.dedup.spill import Spill, SpillError, write_spill
@@ -68,16 +68,17 @@ def sketch_part(shelf: Shelf, part: Part, method: Method) -> dict[str, Any]:
 
 def _sketched(part: Part, method: Method, key: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     pieces: list[dict[str, NDArray[Any]]] = []
-    grams = 0
+    grams = read = 0
     for batch in batches(part, method.column, method.score):
         pieces.append(_batch(batch, method, grams))
         grams += len(pieces[-1]["grams"])
+        read = batch.read
     arrays = {name: np.concatenate([piece[name] for piece in pieces], axis=-1 if name == "keys" else 0) for name in pieces[0]}
     if "ids" in arrays:
         arrays["id_ends"] = np.cumsum(arrays["id_ends"])
     sizes = np.diff(arrays["ends"], prepend=0)
     head = {"key": key, "method": method.key, "path": part.path, "kind": part.kind, "documents": len(sizes), "grams": grams}
-    return head | {"longest": int(sizes.max(initial=0)), "lines": count_lines(part)}, arrays
+    return head | {"longest": int(sizes.max(initial=0)), "lines": read}, arrays
 
 
 def _batch(batch: Batch, method: Method, before: int) -> dict[str, NDArray[Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import ipc
 
 from src.core.files import to_json
@@ -14,15 +15,16 @@ from src.core.ledger import Drop
 from src.core.records import Record
 from src.core.tables import SCHEMA, record_table
 from src.dedup.corpus import Corpus
-from src.dedup.documents import drop_of, lines, parse, record_of, tables
-from src.dedup.fates import EXACT, FATES, REASONS, SEMANTIC
+from src.dedup.documents import data_of, drop_of, parse, record_of, strict, tables
+from src.dedup.fates import EXACT, FATES, NEAR, REASONS, SEMANTIC
 from src.dedup.parts import Part
 from src.dedup.shelf import Shelf
-from src.dedup.spill import Spill
+from src.dedup.spill import opened
 from src.text.buckets import SLACK
 
 Form = Literal["parquet", "jsonl"]
 _SHELVED = "sorted"
+_NEWLINE = 10
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,19 @@ def sort_part(task: Task, part: Part, place: int) -> Sorted:
 
 def _fates(task: Task, place: int) -> dict[int, tuple[str, str]]:
     """Reason and detail for each document of the part that goes, by its place in it."""
-    spill = Spill.open(task.shelf.path(FATES))
+    spill = opened(task.shelf.path(FATES))
     numbers = spill.mapped("number")
     base = int(task.corpus.bases[place])
     start, end = np.searchsorted(numbers, [base, task.corpus.bases[place + 1]])
     columns = {name: spill.mapped(name)[start:end] for name in spill.head["sections"]}
-    survivors, through = task.corpus.names(columns["survivor"]), task.corpus.names(columns["through"])
+    survivors = task.corpus.names(columns["survivor"])
+    chained = np.flatnonzero((columns["reason"] == NEAR) & (columns["alike"] < task.threshold - SLACK))
+    through = dict(zip(chained.tolist(), task.corpus.names(columns["through"][chained]), strict=True))
     found = {}
     for at, number in enumerate(columns["number"].tolist()):
         reason, alike = int(columns["reason"][at]), float(columns["alike"][at])
         likeness = "Jaccard 1" if reason == EXACT else f"{'cosine' if reason == SEMANTIC else 'Jaccard'} {alike:.3f}"
-        if reason not in (EXACT, SEMANTIC) and alike < task.threshold - SLACK:  # a chain: the partner at the threshold is another one
+        if at in through:  # a chain: the partner at the threshold is another one
             likeness += f" through {through[at]} with {columns['through_alike'][at]:.3f}"
         detail = f"of {survivors[at]}: {likeness}, cluster {int(columns['cluster'][at]):016x}"
         found[number - base] = REASONS[reason], detail[:-4]
@@ -75,23 +79,37 @@ def _fates(task: Task, place: int) -> dict[int, tuple[str, str]]:
 
 
 def _sorted_lines(task: Task, part: Part, first: int, rows: list[int], fates: dict[int, tuple[str, str]]) -> Sorted:
-    document = {row: number for number, row in enumerate(rows)}
-    kept: list[Any] = []
+    data = data_of(part)
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
+    if len(data) and (not len(ends) or ends[-1] < len(data)):
+        ends = np.append(ends, len(data))
+    starts = np.concatenate([[0], ends[:-1]])
+    stays = np.zeros(len(ends), bool)
+    stays[rows] = True
+    gone = {rows[number]: fate for number, fate in fates.items()}
+    stays[list(gone)] = False
     drops = []
-    for number, line in enumerate(lines(part)):
-        name = f"{part.path}:{first + number}"
-        fate = fates.get(document.get(number, -1))
-        if number not in document:
-            why = parse(line, task.column)
-            if isinstance(why, tuple) and why[0]:
-                drops.append(drop_of(line, name, why))
-        elif fate:
-            drops.append(Drop(name, *fate, record_of(orjson.loads(line), name, task.column).as_row()))
-        else:
-            kept.append(line if task.form == "jsonl" else record_of(orjson.loads(line), name, task.column))
+    for number in np.flatnonzero(~stays).tolist():
+        line, name = data[starts[number] : ends[number]].removesuffix(b"\n"), f"{part.path}:{first + number}"
+        if number in gone:
+            drops.append(Drop(name, *gone[number], record_of(strict(line), name, task.column).as_row()))
+        elif isinstance(why := parse(line, task.column), tuple) and why[0]:
+            drops.append(drop_of(line, name, why))
     if task.form == "jsonl":
-        return Sorted(None, b"".join(b"%b\n" % line for line in kept), len(kept), drops)
+        return Sorted(None, _copied(data, starts, ends, stays), int(stays.sum()), drops)
+    kept = [
+        record_of(strict(data[starts[number] : ends[number]]), f"{part.path}:{first + number}", task.column)
+        for number in np.flatnonzero(stays).tolist()
+    ]
     return Sorted(record_table(kept), b"", len(kept), drops)
+
+
+def _copied(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], stays: NDArray[np.bool_]) -> bytes:
+    """The lines that stay, runs of them together."""
+    edges = np.flatnonzero(np.diff(stays, prepend=False, append=False))
+    view = memoryview(data)
+    text = b"".join(view[starts[begin] : ends[end - 1]] for begin, end in edges.reshape(-1, 2).tolist())
+    return text + b"\n" if text and not text.endswith(b"\n") else text
 
 
 def _sorted_tables(task: Task, part: Part, rows: list[int], fates: dict[int, tuple[str, str]]) -> Sorted:

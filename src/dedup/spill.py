@@ -4,6 +4,7 @@ import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -93,14 +94,42 @@ class Spill:
         offset = self.begin + place + number * width * np.dtype(kind).itemsize
         return np.fromfile(self.path, np.dtype(kind), width, offset=offset)
 
-    def mapped(self, name: str) -> Array:
-        """A section where it lies: for looking up single places, so that nothing is read ahead."""
-        place, kind, shape, _ = self.head["sections"][name]
-        count = int(np.prod(shape))
-        if not count:
-            return np.zeros(shape, np.dtype(kind))
+    @cached_property
+    def area(self) -> mmap.mmap:
+        """The file in memory, mapped once; for looking up single places, so that nothing is read ahead."""
         with self.path.open("rb") as stream:
             area = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_RANDOM"):
             area.madvise(mmap.MADV_RANDOM)
-        return np.frombuffer(area, np.dtype(kind), count, self.begin + place).reshape(shape)
+        return area
+
+    def mapped(self, name: str) -> Array:
+        """A section where it lies."""
+        place, kind, shape, _ = self.head["sections"][name]
+        count = int(np.prod(shape))
+        if not count:
+            return np.zeros(shape, np.dtype(kind))
+        return np.frombuffer(self.area, np.dtype(kind), count, self.begin + place).reshape(shape)
+
+
+def opened(path: Path) -> Spill:
+    """Open a finished file, once in a process."""
+    stat = path.stat()
+    return _opened(path, stat.st_ino, stat.st_mtime_ns)
+
+
+@lru_cache(4096)
+def _opened(path: Path, inode: int, changed: int) -> Spill:
+    return Spill.open(path)
+
+
+def allow_files(count: int) -> None:
+    """Raise the limit of open files, which each mapped one counts as, to what so many parts need."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 512
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
