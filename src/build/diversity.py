@@ -9,7 +9,7 @@ from src.text.normalise import normalise
 from src.text.shingles import words
 
 _NUMBER = re.compile(r"[-−]?\d+(?:[.,:]\d+)*")
-_NAME = re.compile(r"(?<![.!?…“\"] )(?<!^)\b[A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*")
+_NAME = re.compile(r"(?<=[^.!?…“\"] )[A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*")
 
 
 def diversity(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

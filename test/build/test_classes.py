@@ -34,12 +34,18 @@ def test_every_kind_of_file() -> None:
     pl.DataFrame({"text": ["two"], "label": [1]}).write_parquet("b.parquet")
     Path("c.tsv").write_text("text\tlabel\nthree\t2\n")
     Path("d.parquet").write_text("no table")
-    made = [list(Classes(path=Path(name)).examples())[0] for name in ("a.jsonl", "b.parquet", "c.tsv", "d.parquet")]
+    made = [next(iter(Classes(path=Path(name)).examples())) for name in ("a.jsonl", "b.parquet", "c.tsv", "d.parquet")]
     assert [each.example["label"] if isinstance(each, Candidate) else each.reason for each in made] == ["0", "1", "2", "bad_parquet"]
 
 
 def test_faults_by_name() -> None:
-    lines = [{"text": "a b", "label": "0"}, {"text": "A  b", "label": "1"}, {"text": " ", "label": "0"}, {"text": "c"}, {"text": "d", "label": ""}]
+    lines = [
+        {"text": "a b", "label": "0"},
+        {"text": "A  b", "label": "1"},
+        {"text": " ", "label": "0"},
+        {"text": "c"},
+        {"text": "d", "label": ""},
+    ]
     path = write_lines(Path("t.jsonl"), *lines, {"text": "e", "label": "7"}, {"text": "a b", "label": "0"})
     found = list(Classes(path=path, names=NAMES).examples())
     assert reasons(found) == ["label_conflict", "no_text", "no_column", "no_label", "unknown_label"]
@@ -47,7 +53,9 @@ def test_faults_by_name() -> None:
 
 
 def test_records_with_labels(built: Callable[..., Manifest]) -> None:
-    records = [Record(f"r{n}", f"text number {n}", {"label": "ab"[n % 2], "source": f"doc{n // 2}"}) for n in range(40)] + [Record("x", "no class")]
+    records = [Record(f"r{n}", f"text number {n}", {"label": "ab"[n % 2], "source": f"doc{n // 2}"}) for n in range(40)] + [
+        Record("x", "no class")
+    ]
     built(records, sources=[{"type": "classes"}], splits={"test": 0.2})
     assert dropped() == {"no_label": ["x"]}
     where = {row["id"]: split for split in ("train", "test", "validation") for row in rows(split)}
@@ -63,7 +71,11 @@ def test_what_cannot_be_is_said() -> None:
 
 def test_strata_hold_in_every_split(built: Callable[..., Manifest]) -> None:
     # 300 of one class, 60 of another, 12 of a third; texts of their own
-    made = [{"text": f"{name}{n} said word{n} and word{n + 1}", "label": name} for name, count in (("a", 300), ("b", 60), ("c", 12)) for n in range(count)]
+    made = [
+        {"text": f"{name}{n} said word{n} and word{n + 1}", "label": name}
+        for name, count in (("a", 300), ("b", 60), ("c", 12))
+        for n in range(count)
+    ]
     path = str(write_lines(Path("t.jsonl"), *made))
     splits = {"test": 0.1, "validation": 0.05, "stratify": ["label"]}
     first = built(sources=[{"type": "classes", "path": path}], splits=splits)
@@ -89,7 +101,9 @@ def test_an_unknown_stratum_is_a_fault() -> None:
     ],
 )
 def test_real_tweets(shared: Path, name: str, settings: dict, found: dict[str, int]) -> None:
-    made = Counter(each.reason if isinstance(each, Drop) else "" for each in Classes(path=shared / "finance_tweets" / name, **settings).examples())
+    made = Counter(
+        each.reason if isinstance(each, Drop) else "" for each in Classes(path=shared / "finance_tweets" / name, **settings).examples()
+    )
     conflicts = made.pop("label_conflict", 0)
     made[""] += conflicts
     assert made == found and conflicts < 30

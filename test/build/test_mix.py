@@ -61,7 +61,11 @@ def test_the_whole_stage_accounts_for_both(built: Callable[..., Manifest]) -> No
         said = [[{"role": "user", "content": f"{name} {n}?"}, {"role": "assistant", "content": f"{name} yes {n}"}] for n in range(count)]
         write_lines(Path(f"{name}.jsonl"), *({"messages": each} for each in said))
     sources = [{"type": "chats", "path": f"{name}.jsonl", "name": name} for name in ("few", "many")]
-    section = {"sources": sources, "splits": {"test": 0, "validation": 0}, "mix": {"weights": {"few": 1, "many": 1}, "by": "rows", "repeat": 2}}
+    section = {
+        "sources": sources,
+        "splits": {"test": 0, "validation": 0},
+        "mix": {"weights": {"few": 1, "many": 1}, "by": "rows", "repeat": 2},
+    }
     manifest = built(**section)
     assert len(rows("train")) == 40 and len({row["id"] for row in rows("train")}) == 40
     assert len(dropped()["over_mix"]) == 40 and manifest.counts["read"] == 70 and manifest.counts["kept"] == 30

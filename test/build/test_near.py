@@ -14,7 +14,11 @@ from src.text.normalise import normalise
 
 from .conftest import dropped, rows, write_lines
 
-WORDS = [f"{a}{b}" for a in ("ash", "birch", "cedar", "elm", "fir", "oak", "pine", "yew") for b in ("leaf", "bark", "root", "seed", "twig", "wood")]
+WORDS = [
+    f"{a}{b}"
+    for a in ("ash", "birch", "cedar", "elm", "fir", "oak", "pine", "yew")
+    for b in ("leaf", "bark", "root", "seed", "twig", "wood")
+]
 
 
 def tale(number: int, changed: int = 0) -> str:
@@ -31,9 +35,14 @@ def row(key: str, number: int, text: str) -> Candidate:
 def test_no_row_has_its_like_in_another_split(built: Callable[..., Manifest]) -> None:
     # every tale four times, each with other last words
     chats = [{"instruction": f"Tale {n}", "output": tale(n, changed)} for n in range(60) for changed in (0, 2, 4, 6)]
-    manifest = built(sources=[{"type": "chats", "path": str(write_lines(Path("c.jsonl"), *chats))}], splits={"test": 0.2, "validation": 0.2})
+    manifest = built(
+        sources=[{"type": "chats", "path": str(write_lines(Path("c.jsonl"), *chats))}], splits={"test": 0.2, "validation": 0.2}
+    )
     assert manifest.info["near"] == {"rows": 240, "alike": 240, "documents": 240, "groups": 60} and not dropped()
-    hashes = {split: [shingle_hashes(normalise(row["messages"][1]["content"])) for row in rows(split)] for split in ("train", "validation", "test")}
+    hashes = {
+        split: [shingle_hashes(normalise(row["messages"][1]["content"])) for row in rows(split)]
+        for split in ("train", "validation", "test")
+    }
     assert all(hashes.values())
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         assert max(jaccard(left, right) for left in hashes[one] for right in hashes[other]) < 0.8

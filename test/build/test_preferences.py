@@ -66,7 +66,13 @@ def test_broken_pairs_say_why(reason: str, row: dict[str, Any]) -> None:
 
 def test_system_and_tools_come_along() -> None:
     call = {"role": "assistant", "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": "{}"}}]}
-    row = {"prompt": "Hi", "system": "Be kind.", "chosen": [call], "rejected": "No.", "tools": [{"name": "f", "parameters": {"type": "object"}}]}
+    row = {
+        "prompt": "Hi",
+        "system": "Be kind.",
+        "chosen": [call],
+        "rejected": "No.",
+        "tools": [{"name": "f", "parameters": {"type": "object"}}],
+    }
     prompt, chosen, rejected, tools = preference(row)
     assert [message["role"] for message in prompt] == ["system", "user"] and tools[0]["function"]["name"] == "f"
     assert chosen[0]["tool_calls"][0]["function"] == {"name": "f", "arguments": {}} and rejected[0]["content"] == "No."
