@@ -11,6 +11,9 @@ BURST = 0.01
 STRIKES = 3
 """Calls turned away one after another before all calls pause; a single one only delays itself."""
 
+_TICK = 1e-6
+"""Seconds too short to be slept: a clock need not move in them."""
+
 
 class Bucket:
     """A token bucket: fills at an even rate up to a brim, and a call waits until it holds what the call takes."""
@@ -57,7 +60,7 @@ class Limits:
     async def admit(self, tokens: float) -> None:
         """Wait for the turn of a call that takes `tokens`, prompt and answer together, as far as one can tell."""
         async with self._queue:
-            while (seconds := self._wait(tokens)) > 0:
+            while (seconds := self._wait(tokens)) > _TICK:
                 await self.sleep(seconds)
             if self.requests:
                 self.requests.take(1)
