@@ -3,7 +3,7 @@
 import numpy as np
 from numba.core import types
 
-from src.text.jit import I64S, U64S, kernel, load32
+from src.text.jit import I64S, U64S, helper, kernel, load32
 
 U32 = np.uint32
 U64 = np.uint64
@@ -44,7 +44,7 @@ def repeated(keys, wanted, once, twice, out):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel(types.int64(_I64, types.int64))
+@helper
 def root(parents, member):  # type: ignore[no-untyped-def]
     """The name of a member's group; the way there is halved."""
     while parents[member] != member:
@@ -53,7 +53,7 @@ def root(parents, member):  # type: ignore[no-untyped-def]
     return member
 
 
-@kernel(types.float64(types.int64, types.int64, types.int64, types.int64, _U32, _I64, types.int64))
+@helper
 def likeness(one, one_size, other, other_size, values, marks, epoch):  # type: ignore[no-untyped-def]
     """Exact Jaccard of two sets of n-gram hashes that lie at addresses, repeats allowed, by a hash table that is never emptied.
 

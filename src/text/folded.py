@@ -4,7 +4,7 @@ import numpy as np
 from numba.core import types
 
 from src.text.folding import ALONE, LETTER, PLANES, SEVERAL, SIGN, UNSEEN
-from src.text.jit import U8S, U32S, kernel, load64, ones, store64, trailing_zeros
+from src.text.jit import helper, load64, ones, store64, trailing_zeros
 
 U64 = np.uint64
 EACH = U64(0x0101010101010101)
@@ -21,7 +21,7 @@ _BYTES = types.Array(types.uint8, 1, "C")
 _COUNTS = types.Array(types.uint64, 1, "C")
 
 
-@kernel(types.void(_COUNTS, types.uint64))
+@helper
 def _mark(state, character):  # type: ignore[no-untyped-def]
     """Take a mark in, and after how many words it stands; several dashes are one."""
     if character == U64(0x60):
@@ -35,7 +35,7 @@ def _mark(state, character):  # type: ignore[no-untyped-def]
     state[MARKS] ^= state[MARKS] >> U64(29)
 
 
-@kernel(types.void(types.uint64, _BYTES, types.int64, _COUNTS))
+@helper
 def _eight(eight, out, place, state):  # type: ignore[no-untyped-def]
     """Fold eight ASCII characters at once."""
     eight |= ((eight + EACH * U64(0x3F)) & ~(eight + EACH * U64(0x25)) & HIGH) >> U64(2)
@@ -55,7 +55,7 @@ def _eight(eight, out, place, state):  # type: ignore[no-untyped-def]
     state[LETTERS] += ones(letters)
 
 
-@kernel(types.int64(types.int64, _BYTES, types.int64))
+@helper
 def put(point, out, place):  # type: ignore[no-untyped-def]
     """Write one character in UTF-8; the place after it."""
     if point < 0x80:
@@ -77,7 +77,7 @@ def put(point, out, place):  # type: ignore[no-untyped-def]
     return place + 4
 
 
-@kernel(types.int64(types.int64, types.int64, _BYTES, types.int64, _COUNTS))
+@helper
 def _take(point, kind, out, place, state):  # type: ignore[no-untyped-def]
     """Take in one folded character; the place after it."""
     if kind == LETTER:
@@ -100,7 +100,7 @@ def _take(point, kind, out, place, state):  # type: ignore[no-untyped-def]
     return place
 
 
-@kernel(types.int64(U8S, types.int64))
+@helper
 def _point(text, place):  # type: ignore[no-untyped-def]
     """The character that begins at a place of UTF-8, and in the lowest 3 bits how many bytes it has."""
     first = np.int64(text[place])
@@ -115,7 +115,7 @@ def _point(text, place):  # type: ignore[no-untyped-def]
     return ((first & 7) << 18 | second << 12 | third << 6 | (np.int64(text[place + 3]) & 63)) << 3 | 4
 
 
-@kernel(types.int64(types.int64, _BYTES, types.int64, _COUNTS, U8S, U32S, U32S, types.boolean))
+@helper
 def _other(point, out, place, state, kinds, to, several, alone):  # type: ignore[no-untyped-def]
     """Take in what a character folds to, by the tables; the place after it."""
     kind = np.int64(kinds[point]) if point < PLANES else np.int64(ALONE if point < 0x40000 else SIGN)
@@ -132,7 +132,7 @@ def _other(point, out, place, state, kinds, to, several, alone):  # type: ignore
     return place
 
 
-@kernel(types.boolean(U8S, types.int64, types.int64, _BYTES, _COUNTS, U8S, U32S, U32S, types.boolean, types.boolean))
+@helper
 def fold(text, start, end, out, state, kinds, to, several, alone, wide):  # type: ignore[no-untyped-def]
     """Fold UTF-8, eight ASCII characters at a time, others by the tables of `src.text.folding`.
 
@@ -167,7 +167,7 @@ def fold(text, start, end, out, state, kinds, to, several, alone, wide):  # type
     return True
 
 
-@kernel(types.int64(_BYTES, types.int64, types.Array(types.uint64, 1, "C"), _COUNTS))
+@helper
 def word_hashes(out, end, hashes, state):  # type: ignore[no-untyped-def]
     """Hash each word of a folded text, eight bytes a step; how many. A second, unlike hash of them all goes to state[0]."""
     place = np.int64(0)
@@ -204,7 +204,7 @@ def word_hashes(out, end, hashes, state):  # type: ignore[no-untyped-def]
         place += np.int64(size) + 1
 
 
-@kernel(types.int64(_BYTES, types.int64, types.Array(types.uint64, 1, "C")))
+@helper
 def letter_hashes(out, end, hashes):  # type: ignore[no-untyped-def]
     """Hash each character of a folded text, one blank between words; how many."""
     place = np.int64(0)

@@ -1,5 +1,6 @@
 """How kernels are compiled: by Numba, without the GIL, once per machine; and the instructions that Numba has no word for."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -32,21 +33,35 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def _sources() -> str:
+    """Stands for the kernels' code: Numba itself looks only at the file of the one it loads, not at those that this one calls."""
+    found = hashlib.sha256(numba.__version__.encode())
+    for name in ("jit", "folding", "folded", "kernels", "buckets"):
+        found.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return found.hexdigest()[:16]
+
+
 if not numba.config.CACHE_DIR and _is_writable(cache_folder()):
-    numba.config.CACHE_DIR = str(cache_folder())
+    numba.config.CACHE_DIR = str(cache_folder() / _sources())
+
+_OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
 def kernel(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for this signature; where nothing can be cached it is compiled at each start (some seconds)."""
 
     def compiled(function: Callable[..., Any]) -> Any:
-        options = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
         try:
-            return numba.njit(signature, cache=True, **options)(function)
+            return numba.njit(signature, cache=True, **_OPTIONS)(function)
         except (RuntimeError, OSError):  # no folder that can be written
-            return numba.njit(signature, **options)(function)
+            return numba.njit(signature, **_OPTIONS)(function)
 
     return compiled
+
+
+def helper(function: Callable[..., Any]) -> Any:
+    """Compile a function as a part of the kernels that call it: loading those does not load it a second time."""
+    return numba.njit(**_OPTIONS)(function)
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

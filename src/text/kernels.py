@@ -4,7 +4,7 @@ import numpy as np
 from numba.core import types
 
 from src.text.folded import ENDS, GROWTH, LETTERS, MARKS, MIX, MIX2, STATE, U64, fold, letter_hashes, word_hashes
-from src.text.jit import I64S, U8S, U32S, U64S, kernel, store64
+from src.text.jit import I64S, U8S, U32S, U64S, helper, kernel, store64
 
 U32 = np.uint32
 SLACK = 32
@@ -14,7 +14,7 @@ _U32 = types.Array(types.uint32, 1, "C")
 _U64 = types.Array(types.uint64, 1, "C")
 
 
-@kernel(types.int64(U64S, types.int64, types.int64, _U32))
+@helper
 def ngram_hashes(units, count, size, out):  # type: ignore[no-untyped-def]
     """Hash every run of `size` of the hashed words or letters; how many. None where there are fewer."""
     if count < size:
@@ -40,7 +40,7 @@ def ngram_hashes(units, count, size, out):  # type: ignore[no-untyped-def]
     return total
 
 
-@kernel(types.void(U32S, U32S, U32S, _U32))
+@helper
 def minhash(hashes, factors, offsets, out):  # type: ignore[no-untyped-def]
     """The least of a × hash + b modulo 2³² for each of the maps, four at a time (their number is divisible by 4)."""
     for at in range(0, factors.size, 4):
@@ -59,7 +59,7 @@ def minhash(hashes, factors, offsets, out):  # type: ignore[no-untyped-def]
         out[at + 3] = m3
 
 
-@kernel(types.void(U64S, types.int64, types.uint64, types.uint64, types.Array(types.uint64, 1, "A")))
+@helper
 def _whole(units, count, second, marks, out):  # type: ignore[no-untyped-def]
     """128 bits for the words and marks of a text in their order."""
     first = U64(count)
@@ -72,7 +72,7 @@ def _whole(units, count, second, marks, out):  # type: ignore[no-untyped-def]
     out[1] = second * MIX
 
 
-@kernel(types.void(U32S, types.int64, types.Array(types.uint64, 2, "C"), types.int64))
+@helper
 def _keys(least, rows, keys, number):  # type: ignore[no-untyped-def]
     """One key for each band of minima."""
     for band in range(keys.shape[0]):
@@ -83,7 +83,7 @@ def _keys(least, rows, keys, number):  # type: ignore[no-untyped-def]
         keys[band, number] = value
 
 
-@kernel(types.void(U64S, types.int64, types.Array(types.uint64, 2, "C"), types.int64))
+@helper
 def _alone(units, size, keys, number):  # type: ignore[no-untyped-def]
     """Keys of a text with one n-gram, by 64 bits of it."""
     value = U64(0)
