@@ -9,7 +9,7 @@ from typing import Any
 from src.core.errors import MlxError
 from src.core.ledger import Drop
 
-_SCRIPTS = ("dataset scripts are no longer supported", "trust_remote_code")
+_SCRIPTS = ("Dataset scripts are no longer supported", "trust_remote_code")
 
 
 class Shards:

@@ -137,11 +137,11 @@ def test_gopher_shares_by_hand() -> None:
     # of 4 lines one stood before; it has 2 of 11 characters
     assert _repeated_pieces(["aa", "bbb", "aa", "cccc"]) == (1 / 4, 2 / 11)
     # "a b" stands twice, with 2 characters each; "ccc dd" once
-    assert _top_share("a b ccc dd a b".split(), 2) == 4
+    assert _top_share(["a", "b", "ccc", "dd", "a", "b"], 2) == 4
     # a run of 3 words comes again: b c d after a b c d; overlapping runs count their words once
-    assert _repeated_share("a b c d x a b c d".split(), 3) == 4
-    assert _repeated_share("a b c d".split(), 3) == 0
-    assert _repeated_share("x x x x x".split(), 2) == 4  # all but the first of five
+    assert _repeated_share(["a", "b", "c", "d", "x", "a", "b", "c", "d"], 3) == 4
+    assert _repeated_share(["a", "b", "c", "d"], 3) == 0
+    assert _repeated_share(["x", "x", "x", "x", "x"], 2) == 4  # all but the first of five
 
 
 def words(start: int, count: int) -> str:
