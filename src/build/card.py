@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from src.build.candidate import Candidate
 from src.build.split import SPLITS
@@ -166,6 +167,19 @@ class Card:
         yield "## How it was made\n"
         yield f"`mlx build`, seed {self.seed}, with these settings; all else by default.\n"
         yield f"```yaml\n{yaml.safe_dump({'build': self.config}, sort_keys=False, allow_unicode=True, width=120).rstrip()}\n```"
+
+
+def chosen(value: Any) -> Any:
+    """The settings of a config that are no defaults, and the type of each part."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        kept = {key: getattr(value, key) for key in sorted(fields, key=lambda key: key != "type")}
+        return {key: chosen(v) for key, v in kept.items() if key == "type" or v != fields[key].get_default(call_default_factory=True)}
+    if isinstance(value, dict):
+        return {str(key): chosen(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [chosen(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _quantiles(part: Mapping[str, Any]) -> str:

@@ -42,13 +42,17 @@ class Items:
     exact: dict[str, int] = field(default_factory=dict)
     runs: dict[str, list[tuple[tuple[str, ...], int]]] = field(default_factory=lambda: defaultdict(list))
     """Runs of an item's words by their first eight."""
+    starts: set[tuple[str, ...]] = field(default_factory=set)
+    """The first two words of every run."""
+    longest: int = 0
+    """Words of the longest item that may be near."""
     totals: list[int] = field(default_factory=list)
     """How many runs each item has."""
     hashes: list[U32] = field(default_factory=list)
     bands: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, name: str, part: str, text: str) -> None:
-        """Take in a text of an item."""
+    def add(self, name: str, part: str, text: str, *, near: bool = True) -> None:
+        """Take in a text of an item; `near` tells whether texts in nearly its words count too."""
         text = normalise(text)
         found = words(text)
         if len(found) < _LEAST[part]:
@@ -65,22 +69,22 @@ class Items:
         )
         for run in runs:
             self.runs[" ".join(run[: self.head])].append((run, number))
+            self.starts.add(run[:2])
         self.totals.append(len(runs))
         self.hashes.append(shingle_hashes(text, _SIZE))
-        for key in self.keys(self.hashes[-1]):
-            self.bands[key].append(number)
+        if near and self.asked.threshold is not None:
+            self.longest = max(self.longest, len(found))
+            for key in self.keys(self.hashes[-1], self.asked.threshold):
+                self.bands[key].append(number)
 
     @property
     def head(self) -> int:
         """Words of a run that it is looked up by."""
         return min(_SHORT, self.asked.ngram)
 
-    def keys(self, hashes: U32) -> list[int]:
-        """The places of a text in the bands; none where nearness is not asked for."""
-        if self.asked.threshold is None:
-            return []
-        keys = band_keys(signature(hashes), rows_for(self.asked.threshold))
-        return [int(key) ^ band for band, key in enumerate(keys)]
+    def keys(self, hashes: U32, threshold: float) -> list[int]:
+        """The places of a text in the bands."""
+        return [int(key) ^ band for band, key in enumerate(band_keys(signature(hashes), rows_for(threshold)))]
 
     def find(self, texts: Iterable[str]) -> Found | None:
         """Return the first item that stands in one of the texts."""
@@ -98,6 +102,8 @@ class Items:
     def _run(self, said: Sequence[str]) -> Found | None:
         hits: dict[int, set[tuple[str, ...]]] = defaultdict(set)
         for start in range(len(said) - self.head + 1):
+            if (said[start], said[start + 1]) not in self.starts:
+                continue
             for run, number in self.runs.get(" ".join(said[start : start + self.head]), ()):
                 if tuple(said[start : start + len(run)]) == run:
                     hits[number].add(run)
@@ -108,12 +114,14 @@ class Items:
         return None
 
     def _near(self, plain: str, said: Sequence[str]) -> Found | None:
-        if self.asked.threshold is None or len(said) < _LEAST["asked"]:
+        threshold = self.asked.threshold
+        # a text much longer than any item cannot be like one; repeated runs count once, hence the half
+        if threshold is None or len(said) < _LEAST["asked"] or 0.5 * threshold * len(said) > self.longest:
             return None
         hashes = shingle_hashes(plain, _SIZE)
-        close = {number for key in self.keys(hashes) for number in self.bands.get(key, ())}
+        close = {number for key in self.keys(hashes, threshold) for number in self.bands.get(key, ())}
         likeness, number = max(((jaccard(hashes, self.hashes[each]), -each) for each in close), default=(0.0, 0))
-        return Found(self.names[-number], NEAR, f"Jaccard {likeness:.2f}") if likeness >= self.asked.threshold else None
+        return Found(self.names[-number], NEAR, f"Jaccard {likeness:.2f}") if likeness >= threshold else None
 
 
 class Decontamination:
@@ -155,9 +163,8 @@ class Decontamination:
         return {title: {**about, "found": dict(sorted(self.counts[title].items()))} for title, about in self.info.items()}
 
     def _drop(self, row: Candidate, against: Iterable[Items]) -> Drop | None:
-        texts = list(dict.fromkeys([*row.said, "\n".join(row.said)] if len(row.said) > 1 else row.said))
         for items in against:
-            if found := items.find(texts):
+            if found := items.find(row.said):
                 self.counts[items.asked.title][found.how] += 1
                 detail = f"{found.how}: {found.item}: {found.detail}"
                 return Drop(row.example["id"], "contaminated", detail, dict(row.example))
@@ -169,7 +176,9 @@ class Decontamination:
             if row.split == asked.split and row.decided == decided:
                 for message in row.example["messages"]:
                     if message["role"] in ("user", "assistant") and message.get("content"):
-                        items.add(row.example["id"], "asked" if message["role"] == "user" else "answered", message["content"])
+                        part = "asked" if message["role"] == "user" else "answered"
+                        # requests that we word ourselves are of few patterns: only equal ones count
+                        items.add(row.example["id"], part, message["content"], near=part == "answered")
         about = self.info.setdefault(asked.title, {"items": 0, "texts": 0, "too_short": 0})
         about["items"] += len(set(items.names))
         about["texts"] += len(items.names)

@@ -7,7 +7,7 @@ from typing import Any
 
 from src.build import BuildConfig
 from src.build.candidate import Candidate
-from src.build.card import Card
+from src.build.card import Card, chosen
 from src.build.check import check, table
 from src.build.contamination import Decontamination
 from src.build.diversity import diversity
@@ -206,7 +206,7 @@ class Dataset:
 
         used = {source for row in rows for source in row.example["sources"]}
         documents = {record.id: record.meta for record in self.run.records() if record.id in used} if self.run.has("records") else {}
-        settings = self.config.model_dump(mode="json", exclude_defaults=True)
+        settings = chosen(self.config)
         card = Card(self.run.name, self.run.seed, settings, self.run.info, self.run.ledger.counts(), documents)
         write_text(self.run.output / "card.md", card.text(rows))
         plot_lengths(self.run.info["lengths"], self.run.output / "lengths.png", title=self.run.name, limit=self.config.max_tokens)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from src.build.candidate import Candidate
+from src.build.split import SPLITS
 
 BINS = 64
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -18,7 +19,8 @@ def lengths(rows: Sequence[Candidate], *, exact: bool) -> dict[str, Any]:
         (i + 1) × width), and by split `counts` per bin, `rows`, `tokens`, `trained`, quantiles `p50`, `p90`, `p99` and the `longest`.
     """
     width = max(1, math.ceil((max((row.tokens for row in rows), default=0) + 1) / BINS))
-    splits = sorted({str(row.split) for row in rows})
+    found = {row.split for row in rows}
+    splits = [split for split in SPLITS if split in found]
     return {"exact": exact, "width": width, "splits": {split: _of_split((r for r in rows if r.split == split), width) for split in splits}}
 
 
