@@ -86,7 +86,7 @@ def test_the_declared_rate_is_used_and_kept_to(scripted):
 def test_a_budget_stops_the_run_and_a_larger_one_takes_it_on(scripted, caplog):
     script, url = scripted()
     price = {"input": 100.0, "output": 100.0}
-    with pytest.raises(MlxError, match="the budget of 0.1 is used up") as found:
+    with pytest.raises(MlxError, match="is used up: ") as found:
         label(project(url, texts=texts(80), budget=0.1, price=price, concurrency=8))
     assert "raise label.budget" in found.value.hint
     assert "to ask: 80 rows in 80 calls" in caplog.text and "may not do" in caplog.text

@@ -112,7 +112,7 @@ def test_gold_is_measured_first_and_stops_a_bad_model(scripted):
     script, url = scripted()
     gold_file(**{"goes up": "bullish", "down": "1", "so so": "bearish", "well": "neutral", "buy": "bullish"})
     gold = {"path": "gold.csv", "names": {"1": "bearish"}}
-    kept, _, info = run(url, "a", "goes up", gold=gold)
+    _, _, info = run(url, "a", "goes up", gold=gold)
     found = info["gold"]
     assert (found["rows"], found["answered"], found["accuracy"]) == (5, 5, 0.8) and found["kappa"] == pytest.approx(0.7059, abs=1e-4)
     assert found["accuracy_interval"][0] < 0.8 < found["accuracy_interval"][1] and found["confusion"]["bearish → neutral"] == 1
@@ -177,7 +177,7 @@ def test_instructions_are_made_for_passages(scripted):
         copied = text.startswith("Copied")
         return {"instruction": " ".join(text.split()[:9]) if copied else f"Tell me of {text.split()[0]}.", "score": 5}
 
-    script, url = scripted(answer=writes)
+    _, url = scripted(answer=writes)
     book = "\n\n".join(f"Chapter{number} " + "sea and lamp. " * 20 for number in range(3))
     copied = "Copied words that go on and on for ever so long"
     kept, drops, info = run(url, "Whales are large.", "Poor thing.", copied, book, synthesis={"type": "instructions", "passage": 300})
