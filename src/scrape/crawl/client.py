@@ -38,8 +38,12 @@ def crawled(job: Job) -> Iterator[Record | Drop]:
 
 
 def _check(job: Job) -> None:
+    """Say what is wrong before anything is fetched."""
+    from src.scrape.crawl.browser import chromium
     from src.scrape.crawl.extract import check_selectors
 
+    if job.source.javascript:
+        chromium()
     try:
         check_selectors(job.source.selectors)
     except ValueError as error:

@@ -31,6 +31,8 @@ class Wanted:
     scope: Scope
     selectors: dict[str, str]
     comments: bool
+    seconds: int = 60
+    """After which the process that reads a page is ended."""
 
 
 @dataclass

@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 
 from src.scrape.crawl.extract import Page, Wanted, extract, prepare
 
-_LIMIT = 60  # seconds a page may take before its worker is ended
 _wanted: Wanted | None = None
 
 
@@ -83,7 +82,7 @@ def _read(body: bytes, url: str, kind: str, robots_tag: str) -> Page:
     assert _wanted is not None  # noqa: S101 (what _begin is for)
     alarm = getattr(signal, "alarm", None)  # its default action ends the process, even in the middle of C code
     if alarm:
-        alarm(_LIMIT)
+        alarm(_wanted.seconds)
     try:
         return extract(body, url, kind, robots_tag, _wanted)
     finally:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from src.scrape.crawl.browser import browser_settings
 from src.scrape.crawl.guard import Guard
 from src.scrape.crawl.job import Job
 
@@ -34,7 +35,7 @@ _OFF: dict[str, Any] = {
 def settings(job: Job, guard: Guard) -> dict[str, Any]:
     """Make the settings of a crawl."""
     source = job.source
-    return _OFF | {
+    made = _OFF | {
         "MLX_GUARD": guard,
         "TWISTED_DNS_RESOLVER": "src.scrape.crawl.guard.GuardedResolver",
         "SCHEDULER": "src.scrape.crawl.scheduler.DurableScheduler",
@@ -55,6 +56,7 @@ def settings(job: Job, guard: Guard) -> dict[str, Any]:
         "HTTPCACHE_STORAGE": "src.scrape.crawl.cache.SqliteStorage",
         "HTTPCACHE_DIR": str(job.cache.absolute()),
     }
+    return made | (browser_settings(guard, timeout=source.timeout) if source.javascript else {})
 
 
 def _handlers(javascript: bool) -> dict[str, str | None]:

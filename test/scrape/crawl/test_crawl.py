@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -42,8 +41,9 @@ def test_a_site_with_everything_on_it(site, page, packed) -> None:
     site.pages |= {
         "/robots.txt": (200, {"Content-Type": "text/plain"}, b"User-agent: *\nDisallow: /private/\n"),
         "/": page(
-            "Home", "a", "/a?utm_source=home#top", "/A/../a", "/private/x", "/old", "/loop1", "/away", "/busy", "/broken", "/slow", "/cut", "/big",
-            "/bomb", "/film", "/latin", "/mislabelled", "/calendar/1", "/echo/", "/hidden", "/empty", "/gone", "/refresh", "/plain", "/nofollow",
+            "Home", "a", "/a?utm_source=home#top", "/A/../a", "/private/x", "/old", "/loop1", "/away", "/busy", "/broken", "/slow", "/cut",
+            "/big", "/bomb", "/film", "/latin", "/mislabelled", "/calendar/1", "/echo/", "/hidden", "/empty",
+            "/gone", "/refresh", "/plain", "/nofollow",
             "mailto:a@b.c", "http://example.com/elsewhere",
         ),
         "/a": page("A", "/"),
@@ -154,7 +154,7 @@ def test_kill_9_of_parent_and_of_child_loses_nothing_and_fetches_nothing_twice(s
     assert len(pages) <= 100 + 2 * source.get("concurrency", 2), "only what was on its way is fetched again"
     assert site.paths.count("/robots.txt") == 1
     times = [at for at, *_ in site.log]
-    assert min(b - a for a, b in pairwise(times)) > 0.012, "Crawl-delay holds, over kills too"
+    assert max(sum(at <= each < at + 0.5 for each in times) for at in times) <= 28, "Crawl-delay holds, over kills too"
     killed = Path("data/t/scrape/records.parquet").read_bytes()
     scrape(scrape.load("t.yaml"), force=True)
     assert Path("data/t/scrape/records.parquet").read_bytes() == killed, "an undisturbed run gives the same bytes"
@@ -169,8 +169,7 @@ def test_listings_lead_to_pages(site, page, packed, shared) -> None:
         "/start": page("Start"),
         "/map.xml": (200, {"Content-Type": "application/xml"}, index.encode()),
         "/map1.xml.gz": (200, {"Content-Type": "application/x-gzip"}, packed(f"<urlset>{urls}</urlset>".encode())),
-        "/feed.rss": (200, {"Content-Type": "application/rss+xml"},
-                      (shared / "web_fixtures/feed2.rss").read_bytes().replace(b"http://www.example.com/blog/post/1", f"{site.url}/f0".encode())),
+        "/feed.rss": (200, {}, (shared / "web_fixtures/feed2.rss").read_bytes().replace(b"http://www.example.com/blog/post/1", b"/f0")),
         "/feed.atom": (200, {"Content-Type": "application/atom+xml"},
                        (shared / "web_fixtures/feed1.atom").read_bytes().replace(b"http://example.org/2003/12/13/atom03", b"/f1")),
         "/feed.json": (200, {"Content-Type": "application/json"}, json.dumps({"items": [{"url": f"http://127.0.0.2:{site.port}/f2"}]}).encode()),

@@ -9,7 +9,8 @@ from src.scrape.crawl.guard import Guard, GuardedResolver
 @pytest.mark.parametrize(
     "found",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
-     "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"],
+     "::1", "::",
+     "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"],
 )  # fmt: skip
 def test_private_addresses_are_refused_in_every_dress(found: str) -> None:
     assert not Guard().allows(found)
