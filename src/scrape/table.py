@@ -37,12 +37,15 @@ def table(
     if fault := _unfit(path, kind):
         yield Drop(name, *fault)
         return
+    found: tuple[int, dict[str, Any]] | Fault | None = None
     for found in _read(path, kind, wanted, delimiter=delimiter, max_line=max_line):
         if isinstance(found, Fault):
             row = {"start": found.start} if found.start else None
             yield Drop(f"{name}:{found.line}" if found.line else name, found.reason, found.detail, row)
         else:
             yield f"{name}:{found[0]}", found[1]
+    if found is None:
+        yield Drop(name, "empty", "no rows")
 
 
 def _unfit(path: Path, kind: str) -> tuple[str, str] | None:

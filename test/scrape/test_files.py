@@ -174,6 +174,7 @@ def test_json_of_one_object_or_of_objects_after_each_other_is_rows_too() -> None
         "one",
         "not_object",
         "two",
+        "empty",
     ]
 
 
