@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-SHARE = 0.985
+SHARE = 0.975
 """Of the limit that is used: the clocks of two machines, and the way between them, are not exact."""
 BURST = 0.01
 """Share of a minute's allowance that may be caught up on after a delay; with `SHARE` no minute holds more than the limit."""
