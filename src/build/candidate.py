@@ -10,7 +10,7 @@ Measure = Callable[[Sequence[str]], list[int]]
 """Counts the tokens of texts, exactly or by an estimate."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Candidate:
     """An example, and what decides about its split."""
 
