@@ -11,6 +11,7 @@ from src.text.opened import TruncatedError, opened, opened_text
 
 MAX_LINE = 16 << 20
 _SHOWN = 200
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def read_lines(path: Path, *, max_line: int = MAX_LINE) -> Iterator[tuple[int, d
 def parse(text: str, line: int = 0) -> tuple[int, dict[str, Any]] | Fault:
     """Read one line's JSON object, or say what is wrong with it."""
     try:
-        row = json.loads(text, parse_constant=lambda _: None)
+        row = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         return Fault(line, "bad_json", f"column {error.pos + 1}: {error.msg}", text[:_SHOWN])
     except (RecursionError, ValueError) as error:
