@@ -129,7 +129,7 @@ def _table_batches(part: Part, score: str | None) -> Iterator[Batch]:
         table = table.filter(valid)
         scores = [number_of(orjson.loads(meta or "{}").get(score)) for meta in table.column("meta").to_pylist()] if score else None
         text, bounds = _buffers(table.column("text"))
-        yield Batch(text, bounds, rows, start, [str(name) for name in table.column("id").to_pylist()], scores)
+        yield Batch(text, bounds, rows, start, [str(name or "") for name in table.column("id").to_pylist()], scores)
 
 
 def _buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

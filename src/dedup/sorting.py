@@ -124,7 +124,7 @@ def _sorted_tables(task: Task, part: Part, rows: list[int], fates: dict[int, tup
         places = np.flatnonzero(~stays).tolist()
         rows_gone = table.take(pa.array(places, pa.int64())).to_pylist()
         drops += [_drop(row, gone.get(start + at)) for at, row in zip(places, rows_gone, strict=True)]
-        kept.append(table.filter(pa.array(stays)))
+        kept.append(_whole(table.filter(pa.array(stays))))
         start += len(stays)
     found = pa.concat_tables(kept) if kept else SCHEMA.empty_table()
     if task.form == "jsonl":
@@ -132,8 +132,14 @@ def _sorted_tables(task: Task, part: Part, rows: list[int], fates: dict[int, tup
     return Sorted(found, b"", found.num_rows, drops)
 
 
+def _whole(table: pa.Table) -> pa.Table:
+    """Without nulls, which a table of others may have."""
+    columns = [table.column("id").fill_null(""), table.column("text"), table.column("meta").fill_null("{}")]
+    return pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA)
+
+
 def _drop(row: dict[str, Any], fate: tuple[str, str] | None) -> Drop:
-    record = Record(str(row["id"]), row["text"] or "", orjson.loads(row["meta"] or "{}"))
+    record = Record(row["id"] or "", row["text"] or "", orjson.loads(row["meta"] or "{}"))
     reason, detail = fate or ("no_text", "'text' is null")
     return Drop(record.id, reason, detail, record.as_row())
 
