@@ -11,9 +11,9 @@ import csv
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +25,7 @@ scrape:
   filters: [{type: length, min_words: 3}, {type: pii}]
 dedup: {threshold: 0.8}
 build:
-  sources: [{type: passages, tokens: 64, shapes: [continuation]}]
+  sources: [{type: passages, tokens: 128, min_words: 5, shapes: [instruction]}]
 """
 LABEL = """name: tweets
 seed: 7
@@ -72,10 +72,11 @@ def tweets(real: list[str], count: int) -> Iterator[bytes]:
 
 def run(stage: str, file: str) -> dict:
     """Run a stage; return its manifest."""
-    start = time.perf_counter()
+    start = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "src", stage, file], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     manifest = json.loads(Path("data/tweets", stage, "manifest.json").read_text())
-    return manifest | {"wall": time.perf_counter() - start}
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return manifest | {"cpu": end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime}
 
 
 def main() -> None:
@@ -95,7 +96,7 @@ def main() -> None:
             stream.writelines(tweets(real, settings.rows))
     Path("tweets.yaml").write_text(PROJECT)
     Path("label.yaml").write_text(LABEL)
-    print(f"{'stage':8}{'read':>11}{'kept':>11}{'seconds':>9}{'rows/s':>9}{'peak MB':>9}  dropped")
+    print(f"{'stage':8}{'read':>11}{'kept':>11}{'seconds':>9}{'CPU s':>9}{'rows/s':>9}{'peak MB':>9}  dropped")
     for stage in settings.stages:
         if stage == "label":
             import polars as pl
@@ -105,10 +106,8 @@ def main() -> None:
         counts = done["counts"]
         reasons = ", ".join(f"{reason} {count}" for reason, count in counts["reasons"].items())
         speed = counts["read"] / done["seconds"]
-        print(
-            f"{stage:8}{counts['read']:>11,}{counts['kept']:>11,}{done['seconds']:>9.1f}{speed:>9,.0f}{done['peak_mb']:>9,.0f}  {reasons}",
-            flush=True,
-        )
+        print(f"{stage:8}{counts['read']:>11,}{counts['kept']:>11,}{done['seconds']:>9.1f}{done['cpu']:>9.1f}", end="")
+        print(f"{speed:>9,.0f}{done['peak_mb']:>9,.0f}  {reasons}", flush=True)
 
 
 if __name__ == "__main__":
