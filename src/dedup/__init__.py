@@ -52,7 +52,7 @@ class DedupConfig(StageConfig):
     index: Annotated[tuple[Path, ...], BeforeValidator(as_tuple)] = ()
     """Dedup outputs made with `save_index`: what is in them already goes."""
     save_index: bool = False
-    """Keep the sketches beside the records, about 60 % of the text, for the `index` of later runs."""
+    """Keep the sketches beside the records, about two thirds of the text, for the `index` of later runs."""
     semantic: Semantic | None = None
     """Drop paraphrases too, where given."""
     format: Literal["parquet", "jsonl"] = "parquet"
