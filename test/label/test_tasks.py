@@ -213,7 +213,7 @@ def test_openrouter_gets_its_headers(scripted):
     script, url = scripted()
     backend = {"type": "openai", "model": "m", "base_url": url, "referer": "https://mine.example", "title": "mine"}
     run(url, "a", backend=backend)
-    assert (script.headers[0]["HTTP-Referer"], script.headers[0]["X-Title"]) == ("https://mine.example", "mine")
+    assert (script.headers[0]["http-referer"], script.headers[0]["x-title"]) == ("https://mine.example", "mine")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class Server:
         body = await request.json()
         if not script.stats_only:
             script.asked.append(body)
-            script.headers.append(dict(request.headers))
+            script.headers.append({name.lower(): value for name, value in request.headers.items()})
         script.at_once += 1
         script.most_at_once = max(script.most_at_once, script.at_once)
         try:
