@@ -116,9 +116,8 @@ def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrai
     if config.packing:
         exact = base.dtype == "fp32" and config.quantization != "int8"
         with trainer.compute_loss_context_manager():
-            difference = check_packing(
-                trainer.model, trainer.data_collator, list(trainer.train_dataset.take(64)), tolerance=EXACT if exact else ROUNDED
-            )
+            few = list(trainer.train_dataset.select(range(min(64, len(trainer.train_dataset)))))
+            difference = check_packing(trainer.model, trainer.data_collator, few, tolerance=EXACT if exact else ROUNDED)
         share = efficiency(list(trainer.train_dataset), config.sequence_length)
         figures |= {"packing_efficiency": round(share, 4), "packing_difference": difference}
         run.log.info("%d sequences of %d tokens, %.1f %% full", len(trainer.train_dataset), config.sequence_length, 100 * share)

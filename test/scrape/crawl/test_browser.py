@@ -14,6 +14,7 @@ from src.scrape.web import WebSource
 def no_chromium(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHROMIUM_PATH", raising=False)
     monkeypatch.setattr(browser.shutil, "which", lambda _: None)
+    monkeypatch.setattr(browser, "find_spec", lambda _: "there")
 
 
 def test_a_missing_chromium_is_said_before_anything_is_fetched(no_chromium: None) -> None:
@@ -46,6 +47,7 @@ def test_what_a_page_may_load() -> None:
 
 
 def test_settings_leave_out_what_no_text_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser, "find_spec", lambda _: "there")
     fake = Path("chromium")
     fake.touch(mode=0o755)
     monkeypatch.setenv("CHROMIUM_PATH", str(fake))
