@@ -80,7 +80,7 @@ def test_the_declared_rate_is_used_and_kept_to(scripted):
     script, url = scripted(latency=0.05)
     label(project(url, texts=texts(60), requests_per_minute=900))
     stats = script.stats()
-    assert 0.9 <= 59 / stats["span"] * 60 / 900 <= 1.0
+    assert 0.9 <= 59 / stats["span"] * 60 / 900 <= 1.03  # a short window also holds the first burst
 
 
 def test_a_budget_stops_the_run_and_a_larger_one_takes_it_on(scripted, caplog):
