@@ -88,13 +88,6 @@ if flag:
 """
 
 
-def test_a_shared_folder_may_be_a_url(go, families, jsonl, monkeypatch):
-    jsonl("in.jsonl", families(4, 20))
-    here = go(input="in.jsonl")[0]
-    monkeypatch.setattr(deduplication.Deduplication, "_place", lambda self: f"memory://{self.run.name}/{self.run.work.name}")
-    assert go(input="in.jsonl", name="q")[0].outputs == here.outputs
-
-
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_a_missing_package_is_named(go, families, jsonl, kind, monkeypatch):
     jsonl("in.jsonl", families(5, 2))
