@@ -19,6 +19,7 @@ _ROLES = {
     "tool": "tool",
     "function": "tool",
     "function_response": "tool",
+    "ipython": "tool",
     "system": "system",
     "developer": "system",
 }
@@ -46,7 +47,9 @@ def conversation(row: Row) -> tuple[list[Message], list[dict[str, Any]]]:
     elif isinstance(turns := row.get("conversations") or row.get("conversation"), list):
         messages = from_sharegpt(turns)
     elif "chosen" in row or "chosen_messages" in row:
-        raise Unreadable("preference_pair", "a chosen and a rejected answer, which only preference tuning can use")
+        raise Unreadable("preference_pair", "a chosen and a rejected answer: read by a source of type `preferences`")
+    elif isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
+        messages = from_openai([*row["prompt"], *row["completion"]])
     else:
         messages = from_alpaca(row)
     system = row.get("system")
@@ -61,7 +64,9 @@ def from_openai(turns: Iterable[Any]) -> list[Message]:
     for number, turn in enumerate(turns):
         if not isinstance(turn, dict):
             raise Unreadable("bad_message", f"message {number} is {type(turn).__name__}")
-        if turn.get("weight") == 0 and turn.get("role") == "assistant":
+        if turn.get("role") is None:
+            raise Unreadable("no_role", f"message {number}: its keys are {', '.join(map(str, turn))[:100] or 'none'}")
+        if turn["role"] == "assistant" and 0 in (turn.get("weight"), turn.get("loss_weight")):
             raise Unreadable("weight_zero", f"message {number}: turns that are not to be learned cannot be told apart in training")
         message: Message = {"role": _ROLES.get(str(turn.get("role")), str(turn.get("role")))}
         message |= parts_of(turn.get("content"), number)
@@ -100,6 +105,8 @@ def from_sharegpt(turns: Iterable[Any]) -> list[Message]:
         if not isinstance(turn, dict):
             raise Unreadable("bad_message", f"turn {number} is {type(turn).__name__}")
         speaker, value = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
+        if speaker is None:
+            raise Unreadable("no_role", f"turn {number}: its keys are {', '.join(map(str, turn))[:100] or 'none'}")
         role = _ROLES.get(str(speaker))
         if role is None:
             raise Unreadable("unknown_role", f"turn {number}: {speaker!r}")

@@ -18,9 +18,9 @@ _SHARE = 0.5  # share of such runs from which an answer is the other's, as in tw
 def parted(candidates: Iterable[Candidate]) -> Iterator[Candidate | Drop]:
     """Pass on what is in one split only, test first.
 
-    Dropped are `duplicate` rows (the same messages and tools) and those that `leaks_into_test` or
-    `leaks_into_validation`: the same requests, the same answer of some length, or one of which half stands there word
-    for word. A source that decides about splits itself is trusted to keep them apart.
+    Dropped are `duplicate` rows (the same messages and tools, the same rejected answer) and those that `leaks_into_test` or
+    `leaks_into_validation`: the same requests, the same answer of some length, one of which half stands there word for
+    word, or a near-duplicate of the whole. A source that decides about splits itself is trusted to keep them apart.
     """
     rows = list(candidates)
     held = Held()
@@ -28,7 +28,7 @@ def parted(candidates: Iterable[Candidate]) -> Iterator[Candidate | Drop]:
     for split in reversed(SPLITS):
         for row in (each for each in rows if each.split == split):
             example = row.example
-            same = digest([to_json(example["messages"]), to_json(example["tools"])])
+            same = digest([to_json(example["messages"]), to_json(example["tools"]), *([to_json(row.rejected)] if row.rejected else [])])
             if not row.decided and (leak := held.leak(row, split)):
                 yield Drop(example["id"], f"leaks_into_{leak[0]}", leak[1], dict(example))
             elif same in seen:
@@ -46,6 +46,7 @@ class Held:
     def __init__(self) -> None:
         self.exact: dict[str, tuple[str, str]] = {}
         self.runs: dict[str, tuple[str, str]] = {}
+        self.alike: dict[int, tuple[str, str]] = {}
 
     def add(self, row: Candidate, split: str) -> None:
         """Take in a row of `split`."""
@@ -54,12 +55,16 @@ class Held:
             self.exact.setdefault(mark, where)
         for run in _runs(row):
             self.runs.setdefault(run, where)
+        if row.alike is not None:
+            self.alike.setdefault(row.alike, where)
 
     def leak(self, row: Candidate, split: str) -> tuple[str, str] | None:
         """The other split where `row` stands already, and as what."""
         for mark in _asked_and_answered(row):
             if (where := self.exact.get(mark)) and where[0] != split:
                 return where
+        if row.alike is not None and (where := self.alike.get(row.alike)) and where[0] != split:
+            return where[0], f"{where[1]}: a near-duplicate"
         runs = _runs(row)
         found = Counter(self.runs[run] for run in runs if run in self.runs and self.runs[run][0] != split)
         if not runs or found.total() < _SHARE * len(runs):

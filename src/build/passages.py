@@ -9,6 +9,7 @@ from pydantic import Field
 from src.build.candidate import Candidate, Measure
 from src.build.cut import Passage, TooLong, cut, joined
 from src.build.instructions import Instructions, continuation
+from src.build.tags import Key, tags_of
 from src.core.config import Config
 from src.core.ledger import Drop
 from src.core.records import Record
@@ -30,6 +31,10 @@ class Passages(Config):
     """Passages of fewer words are dropped."""
     limit: int | None = Field(None, ge=1)
     """Passages at most, drawn evenly from all documents."""
+    name: str | None = None
+    """What the mix and the card call this source; its type where nothing is said."""
+    tags: dict[Key, str] = Field(default_factory=dict)
+    """Tags of every passage, such as {tone: dry}, over those in the record's meta."""
 
     def examples(self, records: Iterable[Record], *, measure: Measure, seed: int) -> Iterator[Candidate | Drop]:
         """Yield the examples of `records`, and the passages that are none."""
@@ -76,6 +81,7 @@ class Passages(Config):
         else:
             ask = instructions.instruction(passage.text, passage.sentences[0].text, chance)
             answer = passage.text
+        about = {key: value for key, value in record.meta.items() if key in ("persona", "tone", "domain", "device")}
         messages: list[dict[str, Any]] = [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
         return Candidate(
             {
@@ -83,10 +89,11 @@ class Passages(Config):
                 "messages": messages,
                 "tools": [],
                 "label": record.meta.get("label"),
-                "tags": ["source:passages", f"shape:{shape}"],
+                "tags": ["source:passages", f"shape:{shape}", *tags_of(about, self.tags)],
                 "sources": [record.id],
             },
             key=str(record.meta.get("source") or record.id),
+            licence=None if record.meta.get("licence") is None else str(record.meta["licence"]),
         )
 
 

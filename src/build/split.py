@@ -1,5 +1,6 @@
 """Which documents are learned from, which choose the model, which test it: whole documents, decided by a hash."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from pydantic import Field
@@ -19,6 +20,10 @@ class Splits(Config):
     """Share for choosing the model while it is trained."""
     test: float = Field(0.1, ge=0, lt=1)
     """Share for testing it in the end."""
+    near: float | None = Field(0.8, gt=0, le=1)
+    """Jaccard similarity of word 5-grams from which rows share a split; null: only what is the same document does."""
+    stratify: tuple[str, ...] = ()
+    """What each split should hold in the same shares: label, or the key of a tag (persona, tone, domain, source, device, kind, tool …)."""
 
 
 def assign(sizes: Mapping[str, int], shares: Splits, seed: int) -> dict[str, str]:
@@ -41,6 +46,33 @@ def assign(sizes: Mapping[str, int], shares: Splits, seed: int) -> dict[str, str
         left = [key for key in order if given[key] == TRAIN]
         if share and len(left) > 1:
             given |= dict.fromkeys(_fill(left, sizes, share * total), split)
+    return given
+
+
+def assign_evenly(strata: Mapping[str, Counter[str]], shares: Splits, seed: int) -> dict[str, str]:
+    """Give each document to a split so that every stratum has its shares in each, to a document's size.
+
+    Systematic sampling: documents in the order of their strata (a document is of the one most of its rows are of), within
+    one by hash; a split takes the next document once it has fallen behind its share by half of that one.
+
+    Args:
+        strata: How many rows of which stratum each document has.
+        shares: The share of each split.
+        seed: Another seed, other splits.
+    """
+    main = {key: max(sorted(rows), key=lambda stratum: rows[stratum]) for key, rows in strata.items()}
+    wanted = {TEST: shares.test, VALIDATION: shares.validation}
+    given: dict[str, str] = {}
+    held: Counter[str] = Counter()
+    passed = 0
+    for key in sorted(strata, key=lambda key: (main[key], derive(seed, "split", key), key)):
+        size = strata[key].total()
+        passed += size
+        split = max(wanted, key=lambda split: wanted[split] * passed - held[split])
+        given[key] = split if wanted[split] * passed - held[split] >= size / 2 else TRAIN
+        held[given[key]] += size
+    if any(share and not held[split] for split, share in wanted.items()):  # too few for that
+        return assign({key: rows.total() for key, rows in strata.items()}, shares, seed)
     return given
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from src.build.candidate import Candidate
 from src.core.files import to_json
 from src.core.ledger import Drop
+from src.core.records import Example
 from src.models.conversation import Fault
 from src.text.tokens import estimate_tokens
 
@@ -54,6 +55,10 @@ class Tokens:
         for candidate in candidates:
             fault = self._count(candidate)
             example = candidate.example
+            if not fault and candidate.rejected is not None:  # both answers are learned from, the longer one needs the memory
+                other = Candidate(Example(**{**example, "messages": [*candidate.prompt, *candidate.rejected]}), candidate.key)  # type: ignore[typeddict-item]
+                fault = self._count(other)
+                candidate.tokens = max(candidate.tokens, other.tokens)
             yield Drop(example["id"], fault.reason, fault.detail, dict(example)) if fault else candidate
 
     def template(self, name: str | None) -> dict[str, str] | None:

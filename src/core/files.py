@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
 
 @contextmanager
 def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
@@ -44,7 +46,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
 
 def to_json(value: Any) -> str:
     """One line of JSON, non-ASCII kept readable; lone surrogates, which UTF-8 cannot hold, escaped."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _ENCODER.encode(value)
     return text if text.isascii() or _encodable(text) else json.dumps(value, default=str)
 
 

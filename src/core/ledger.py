@@ -1,7 +1,7 @@
 """The ledger: every row a stage read is kept or dropped, and what is dropped is written down with its reason."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -51,7 +51,7 @@ class Ledger:
         self.reasons[row.reason] += 1
         if self._stream is None:
             self._stream = self._part.open("w", encoding="utf-8", newline="\n")
-        self._stream.write(to_json(asdict(row)) + "\n")
+        self._stream.write(to_json({"id": row.id, "reason": row.reason, "detail": row.detail, "row": row.row}) + "\n")
 
     def counts(self) -> dict[str, Any]:
         """Read, kept and dropped, and the drops by reason, most frequent first."""

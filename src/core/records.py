@@ -1,6 +1,6 @@
-"""What flows between stages: Record, a raw thing; Example, a thing to learn from."""
+"""What flows between stages: Record, a raw thing; Example, a thing to learn from; Preference, two answers to choose between."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 
@@ -16,7 +16,7 @@ class Record:
 
     def as_row(self) -> dict[str, Any]:
         """The record as a JSON object."""
-        return asdict(self)
+        return {"id": self.id, "text": self.text, "meta": self.meta}
 
     def matches(self, where: dict[str, str | list[str]]) -> bool:
         """Whether every key of `where` is in `meta` with that value, or one of those values."""
@@ -35,3 +35,19 @@ class Example(TypedDict, total=False):
     tags: list[str]
     sources: list[str]
     """Ids of the records it was made from."""
+
+
+class Preference(TypedDict, total=False):
+    """One line of a dataset's `<split>_preferences.jsonl`: two answers to one prompt, for preference tuning (DPO)."""
+
+    id: str
+    prompt: list[dict[str, Any]]
+    """OpenAI chat messages up to where the assistant speaks."""
+    chosen: list[dict[str, Any]]
+    """The answer that is to become likelier: messages that begin with the assistant's."""
+    rejected: list[dict[str, Any]]
+    """The answer that is to become less likely."""
+    tools: list[dict[str, Any]]
+    tags: list[str]
+    sources: list[str]
+    """Ids of the rows or records it was made from."""

@@ -95,14 +95,16 @@ class Run:
             name: What the piece is, such as the path of the file it reads; unique within the run.
             make: Yields the records kept and the rows dropped.
         """
+        import orjson
+
         path = self.work / f"{digest(name)}.jsonl"
         if not path.exists():
-            with atomic(path) as stream:
+            with atomic(path, "wb") as stream:
                 for item in make():
-                    stream.write(to_json(_packed(item)) + "\n")
-        with path.open(encoding="utf-8") as stream:
+                    stream.write(_line(_packed(item)))
+        with path.open("rb") as stream:
             for line in stream:
-                yield _unpacked(json.loads(line))
+                yield _unpacked(json.loads(line) if line.startswith(b" ") else orjson.loads(line))
 
     def kept(self, items: Iterable[Record | Drop]) -> Iterator[Record]:
         """Pass on the records, and write the drops into the ledger."""
@@ -111,6 +113,16 @@ class Run:
                 self.ledger.drop(item)
             else:
                 yield item
+
+
+def _line(values: list[Any]) -> bytes:
+    """One line of JSON; what the quick writer cannot hold, such as a lone surrogate, goes the slow way, behind a blank."""
+    import orjson  # here, since what starts light imports this module
+
+    try:
+        return orjson.dumps(values, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return b" " + to_json(values).encode() + b"\n"
 
 
 def _packed(item: Record | Drop) -> list[Any]:

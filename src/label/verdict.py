@@ -7,6 +7,10 @@ from typing import Any
 _EDGES = " \t\r\n\"'`“”„‘’«»*_.,:;!?()[]<>"
 
 
+class Unusable(Exception):  # noqa: N818 (names an answer, caught at once)
+    """An answer that cannot be used; its words tell the model why."""
+
+
 def fold(text: str) -> str:
     """Take case, quotes, emphasis and punctuation off the ends, for names and answers alike."""
     return text.strip(_EDGES).casefold()

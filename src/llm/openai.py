@@ -45,6 +45,10 @@ class OpenAIBackend(Config):
     """Seconds to wait for an answer."""
     max_retries: Annotated[int, Field(ge=0), Cosmetic()] = 4
     """Further tries, ever later, where the server is busy, broken or out of reach."""
+    referer: Annotated[str | None, Cosmetic()] = None
+    """Address of your project, sent as `HTTP-Referer`; OpenRouter lists its callers by it."""
+    title: Annotated[str | None, Cosmetic()] = None
+    """Name of your project, sent as `X-Title`."""
 
     @property
     def name(self) -> str:
@@ -67,6 +71,7 @@ class OpenAIBackend(Config):
             timeout=self.timeout,
             max_retries=self.max_retries,
             trusts_environment=not is_loopback(self.base_url),
+            headers={name: value for name, value in (("HTTP-Referer", self.referer), ("X-Title", self.title)) if value},
             hints={
                 "start": "start the server, or mend base_url",
                 "key": f"mend {self.api_key_env or 'api_key_env'} in .env",

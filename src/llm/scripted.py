@@ -1,8 +1,8 @@
 """A backend that answers by rules: for trying a project out, and for tests."""
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
@@ -55,10 +55,30 @@ class ScriptedClient(Client):
         self.rules = [(re.compile(rule.match), rule.reply) for rule in backend.rules]
         self.default = backend.default
 
-    def chat(self, messages: Sequence[Message], *, max_tokens: int, temperature: float | None = 0, seed: int | None = None) -> Reply:
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float | None = 0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
         """Return the reply of the first rule that the last user message fits."""
         asked = next((str(message["content"]) for message in reversed(messages) if message["role"] == "user"), "")
         return Reply(next((reply for rule, reply in self.rules if rule.search(asked)), self.default))
+
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float | None = 0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """Answer at once, without a thread."""
+        return self.chat(messages, max_tokens=max_tokens)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -13,13 +14,23 @@ from src.core.records import Record
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.scrape.files import FilesSource
+from src.scrape.filters import Filter
 from src.scrape.gutenberg import GutenbergSource
+from src.scrape.huggingface import HuggingFaceSource
+from src.scrape.open_meteo import OpenMeteoSource
+from src.scrape.openweathermap import OpenWeatherMapSource
+from src.scrape.reddit import RedditSource
 from src.scrape.source import Piece
+from src.scrape.web import Shard, WebSource
+from src.text.clean import Clean
 
 if TYPE_CHECKING:
     from src.scrape.judge import Judge
 
-Source = Annotated[FilesSource | GutenbergSource, Field(discriminator="type")]
+Source = Annotated[
+    FilesSource | GutenbergSource | WebSource | RedditSource | OpenMeteoSource | OpenWeatherMapSource | HuggingFaceSource,
+    Field(discriminator="type"),
+]
 
 
 class ScrapeConfig(StageConfig):
@@ -27,12 +38,18 @@ class ScrapeConfig(StageConfig):
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Where the text comes from, each of a `type`; read in this order."""
+    shard: Shard | None = None
+    """Which part of a crawl this machine does, `{index: 0, count: 4}`, by a hash of the host; sources other than web are part 0's."""
     languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = ()
     """ISO codes of the languages to keep, such as `en`; empty keeps all."""
     language_confidence: float = Field(default=0.7, ge=0, le=1)
     """How sure the detection has to be to drop a text for its language, or to overrule what a source states."""
     min_words: int = Field(default=1, ge=0)
     """Words below which a text is dropped."""
+    clean: Clean | None = Clean()
+    """How texts are cleaned before anything judges them; null leaves them as they came."""
+    filters: tuple[Filter, ...] = ()
+    """What texts have to be like besides, each of a `type`; applied in this order."""
 
 
 @stage()
@@ -43,13 +60,13 @@ def scrape(config: ScrapeConfig, run: Run) -> None:
 
     def counted() -> Iterator[Record]:
         nonlocal words
-        for record in run.kept(_unique(run.progress(_found(config, run), unit="record"))):
+        for record in run.kept(_unique(run.progress(_sited(config, run), unit="record"))):
             languages[record.meta.get("language", "unknown")] += 1
             words += len(record.text.split())
             yield record
 
     run.write_records(counted())
-    if not run.ledger.kept:
+    if not run.ledger.kept and config.shard is None:  # a machine may have got no host
         reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items()) or "the sources are empty"
         raise MlxError(
             f"scrape found nothing to keep in {len(config.sources)} source(s): {reasons}",
@@ -58,19 +75,40 @@ def scrape(config: ScrapeConfig, run: Run) -> None:
     run.info |= {"words": words, "languages": dict(languages.most_common())}
 
 
+def _sited(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
+    """What was found, without the lines of its sites where a filter asks for that: these show once all pages are there."""
+    from src.scrape.site_lines import SiteLines
+
+    wanted = next((each for each in config.filters if each.type == "boilerplate" and each.min_pages), None)
+    if wanted is None:
+        yield from _found(config, run)
+        return
+    lines = SiteLines(share=wanted.share, min_pages=wanted.min_pages)
+    lines.learn(_found(config, run))
+    for item in _found(config, run):  # pieces done once are read back
+        yield item if isinstance(item, Drop) else lines.apply(item)
+
+
 def _found(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
     """What the sources hold, file by file, each judged once even over a kill."""
     from src.scrape.judge import Judge
 
-    judge = Judge(config.languages, confidence=config.language_confidence, min_words=config.min_words)
+    judge = Judge(config.languages, config.language_confidence, config.min_words, config.clean, config.filters)
     for number, source in enumerate(config.sources):
         work = run.work / f"source-{number}"
         work.mkdir(exist_ok=True)
-        for piece in source.pieces(work):
+        for piece in _pieces(source, config.shard, work, run.cache / "http"):
             if isinstance(piece, Drop):
                 yield piece
             else:
                 yield from run.piece(f"{number}:{piece.name}", partial(_judged, judge, piece, run))
+
+
+def _pieces(source: Source, shard: Shard | None, work: Path, cache: Path) -> Iterator[Piece | Drop]:
+    """This machine's pieces of a source."""
+    if isinstance(source, WebSource):
+        return source.pieces(work, cache, shard)
+    return source.pieces(work, cache) if shard is None or shard.index == 0 else iter(())
 
 
 def _judged(judge: "Judge", piece: Piece, run: Run) -> Iterator[Record | Drop]:

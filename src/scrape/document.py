@@ -8,6 +8,7 @@ from src.core.ledger import Drop
 from src.core.records import Record
 from src.scrape.html_text import BadHtmlError, html_text
 from src.scrape.read_text import Unread, read_text
+from src.text.opened import kind as suffix
 
 _MARKDOWN = (".md", ".markdown")
 _HTML = (".html", ".htm", ".xhtml")
@@ -21,7 +22,7 @@ def document(path: Path, name: str, extra: Mapping[str, str], *, max_mb: int) ->
     if isinstance(text, Unread):
         return Drop(name, text.reason, text.detail)
     title = ""
-    kind = path.suffix.lower()
+    kind = suffix(path)
     if kind in _HTML:
         try:
             title, text = html_text(text)

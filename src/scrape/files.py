@@ -13,10 +13,12 @@ from src.core.ledger import Drop
 from src.core.records import Record
 from src.core.stage import as_tuple
 from src.scrape.document import DOCUMENTS, document
-from src.scrape.rows import TABLES, Columns, rows
+from src.scrape.rows import Columns, rows
 from src.scrape.source import Piece
+from src.scrape.table import TABLES
 from src.scrape.walk import walk
 from src.text.encoding import mended
+from src.text.opened import kind as suffix
 
 
 def must_match(path: Path, info: ValidationInfo) -> Path:
@@ -32,7 +34,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1
 
 
 class FilesSource(Config):
-    """Files on disk: txt, md and html are a record each; jsonl, json, csv, tsv and parquet a record a row."""
+    """Files on disk: txt, md and html are a record each; jsonl, json, csv, tsv and parquet a record a row; .gz and .zst are unpacked."""
 
     type: Literal["files"] = "files"
     path: Annotated[Path, AfterValidator(must_match)]
@@ -56,7 +58,7 @@ class FilesSource(Config):
         """Every file that is read."""
         return [found for found in self._found() if isinstance(found, Path) and _is_reachable(found)]
 
-    def pieces(self, work: Path) -> Iterator[Piece | Drop]:
+    def pieces(self, work: Path, cache: Path) -> Iterator[Piece | Drop]:
         """Yield a piece a file, in the order of names, and a drop for each folder that may not be read."""
         for found in self._found():
             yield found if isinstance(found, Drop) else Piece(found.as_posix(), partial(self._records, found))
@@ -75,7 +77,7 @@ class FilesSource(Config):
         return [self.path]
 
     def _records(self, path: Path) -> Iterator[Record | Drop]:
-        name, kind = _name(path), path.suffix.lower()
+        name, kind = _name(path), suffix(path)
         try:
             if not path.is_file():  # a pipe would be waited on for ever
                 yield Drop(name, "unreadable" if path.is_symlink() else "unsupported", "is no regular file")

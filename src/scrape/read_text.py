@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.text.encoding import decode, is_binary
+from src.text.opened import TruncatedError, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +12,7 @@ class Unread:
     """Why a file is no text."""
 
     reason: str
-    """`empty`, `too_large`, `binary` or `undecodable`."""
+    """`empty`, `too_large`, `binary`, `undecodable` or `truncated`."""
     detail: str = ""
 
 
@@ -23,7 +24,13 @@ def read_text(path: Path, *, max_mb: int) -> str | Unread:
     """
     if (size := path.stat().st_size) > max_mb << 20:
         return Unread("too_large", f"{size:,} bytes, over {max_mb} MB")
-    data = path.read_bytes()
+    try:
+        with opened(path) as stream:
+            data = stream.read((max_mb << 20) + 1)
+    except TruncatedError as error:
+        return Unread("truncated", str(error))
+    if len(data) > max_mb << 20:
+        return Unread("too_large", f"over {max_mb} MB once decompressed")
     if is_binary(data):
         return Unread("binary", "holds NUL or many control bytes")
     try:

@@ -7,13 +7,8 @@ from typing import Any, NamedTuple
 
 from src.core.ledger import Drop
 from src.core.records import Record
-from src.text.csv_rows import read_csv
-from src.text.encoding import is_binary, mended
-from src.text.json_rows import read_json
-from src.text.jsonl import Fault, read_lines
-
-TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-_BATCH = 5000
+from src.scrape.table import table
+from src.text.encoding import mended
 
 
 class Columns(NamedTuple):
@@ -25,59 +20,18 @@ class Columns(NamedTuple):
 
 def rows(path: Path, name: str, columns: Columns, extra: Mapping[str, str], *, delimiter: str, max_line: int) -> Iterator[Record | Drop]:
     """Read the table at `path`; `extra` goes over what its rows say."""
-    kind = path.suffix.lower()
-    if fault := _unfit(path, kind):
-        yield Drop(name, *fault)
-        return
-    for found in _read(path, kind, columns, delimiter=delimiter, max_line=max_line):
-        if isinstance(found, Fault):
-            row = {"start": found.start} if found.start else None
-            yield Drop(f"{name}:{found.line}" if found.line else name, found.reason, found.detail, row)
-        else:
-            yield _record(f"{name}:{found[0]}", found[1], columns, extra)
+    for found in table(path, name, wanted=columns.text, delimiter=delimiter, max_line=max_line):
+        yield found if isinstance(found, Drop) else record(*found, columns, extra)
 
 
-def _unfit(path: Path, kind: str) -> tuple[str, str] | None:
-    with path.open("rb") as stream:
-        head = stream.read(1 << 16)
-    if not head.strip():
-        return "empty", ""
-    if kind != ".parquet" and is_binary(head):
-        return "binary", "holds NUL or many control bytes"
-    return None
-
-
-def _read(path: Path, kind: str, columns: Columns, *, delimiter: str, max_line: int) -> Iterator[tuple[int, dict[str, Any]] | Fault]:
-    if kind == ".parquet":
-        return _read_parquet(path)
-    if kind == ".json":
-        return read_json(path, max_row=max_line)
-    if kind in (".csv", ".tsv"):
-        return read_csv(path, delimiter=delimiter or ("\t" if kind == ".tsv" else ""), wanted=columns.text, max_line=max_line)
-    return read_lines(path, max_line=max_line)
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Fault]:
-    import polars as pl
-
-    number = 0
-    try:
-        table = pl.scan_parquet(path, glob=False)
-        while batch := table.slice(number, _BATCH).collect().to_dicts():
-            for row in batch:
-                number += 1
-                yield number, row
-    except pl.exceptions.PolarsError as error:
-        yield Fault(0, "bad_parquet", str(error).splitlines()[0])
-
-
-def _record(name: str, row: dict[str, Any], columns: Columns, extra: Mapping[str, str]) -> Record | Drop:
+def record(name: str, row: Mapping[str, Any], columns: Columns, extra: Mapping[str, str]) -> Record | Drop:
+    """Turn a row into the record `name`, or of the name in its `id` column."""
     text = "\n\n".join(part for column in columns.text if (part := _text(row.get(column))))
     if not text:
-        return Drop(name, "no_text", f"nothing in {' or '.join(columns.text)}; it has {', '.join(map(str, row))}"[:300], row)
+        return Drop(name, "no_text", f"nothing in {' or '.join(columns.text)}; it has {', '.join(map(str, row))}"[:300], dict(row))
     if columns.id is not None:
         if not (own := _text(row.get(columns.id))):
-            return Drop(name, "no_id", f"nothing in {columns.id}", row)
+            return Drop(name, "no_id", f"nothing in {columns.id}", dict(row))
         name = mended(own)
     meta = {str(key): value for key, value in row.items() if key not in columns.text and key != columns.id and _says(value)}
     return Record(name, text, {"source": name} | meta | dict(extra))

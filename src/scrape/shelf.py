@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.core.files import write_text
-from src.scrape.mirror import FetchFailedError, Mirror, NotFoundError
+from src.scrape.fetcher import FetchFailedError, NotFoundError
+from src.scrape.mirror import Mirror
 from src.scrape.walk import walk
 
 _FOLDER = re.compile(r"^(?:.*_)?(\d+)$")
@@ -40,25 +41,37 @@ def shelf(folder: Path) -> tuple[dict[int, Book], list[Path]]:
     return {number: Book(number, _unique(files), _record_folders(folder, number, files)) for number, files in found.items()}, strays
 
 
-def fetch_book(mirror: Mirror, number: int, to: Path) -> Book:
+def fetch_book(mirror: Mirror, number: int, to: Path, *, files: tuple[str, ...] = (), record: bool = True) -> Book:
     """Have a book's best text and its catalogue record in the folder `to`, asking only for what is not there yet.
+
+    Args:
+        mirror: Where from.
+        number: The book's number.
+        to: Where to.
+        files: Paths at the mirror where its text is looked for first.
+        record: Whether the catalogue record is wanted.
 
     Raises:
         NotFoundError: Where the mirror has no text of it.
         FetchFailedError: Where it could not be had.
     """
-    text = next((path for path in sorted(to.glob("*.txt"))), None) or _fetch_text(mirror, number, to)
-    record = to / f"pg{number}.rdf"
-    try:
-        mirror.fetch(f"cache/epub/{number}/{record.name}", record)
-    except NotFoundError:
-        write_text(record, "")  # so that it is not asked for again
+    text = next((path for path in sorted(to.glob("*.txt"))), None) or _fetch_text(mirror, number, to, files)
+    if record:
+        _fetch_record(mirror, number, to / f"pg{number}.rdf")
     return Book(number, ((text.name, text),), (to,))
 
 
-def _fetch_text(mirror: Mirror, number: int, to: Path) -> Path:
+def _fetch_record(mirror: Mirror, number: int, to: Path) -> None:
+    try:
+        mirror.fetch(f"cache/epub/{number}/{to.name}", to)
+    except NotFoundError:
+        write_text(to, "")  # so that it is not asked for again
+
+
+def _fetch_text(mirror: Mirror, number: int, to: Path, files: tuple[str, ...]) -> Path:
     folder = f"{'/'.join(str(number)[:-1]) or '0'}/{number}"
-    for path in (f"{folder}/{number}-0.txt", f"{folder}/{number}-8.txt", f"{folder}/{number}.txt", f"cache/epub/{number}/pg{number}.txt"):
+    guesses = (f"{folder}/{number}-0.txt", f"{folder}/{number}-8.txt", f"{folder}/{number}.txt", f"cache/epub/{number}/pg{number}.txt")
+    for path in dict.fromkeys([*files, *guesses]):
         try:
             mirror.fetch(path, text := to / path.rsplit("/", 1)[1])
         except NotFoundError:

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 from src.text.encoding import sniff
 from src.text.jsonl import MAX_LINE, Fault
+from src.text.opened import TruncatedError, opened_text
 
 DELIMITERS = ",;\t|"
 
@@ -26,18 +27,25 @@ def read_csv(
         The line that a row begins on, from 1, and the row; or a fault.
     """
     csv.field_size_limit(max_line)
-    with path.open(encoding=sniff(path), errors="replace", newline="") as stream:
-        delimiter = delimiter or _delimiter(stream, set(wanted))
-        reader = csv.reader(_Lines(stream, max_line), delimiter=delimiter)
-        header: list[str] | None = None
-        while (found := _next(reader)) is not None:
-            line, cells = found
-            if isinstance(cells, Fault):
-                yield cells
-            elif header is None:
-                header = [name.strip() for name in cells] or None
-            elif cells:
-                yield _row(line, header, cells)
+    encoding = sniff(path)
+    try:
+        delimiter = delimiter or _delimiter(path, encoding, set(wanted))
+        with opened_text(path, encoding, errors="replace") as stream:
+            yield from _rows(csv.reader(_Lines(stream, max_line), delimiter=delimiter))
+    except TruncatedError as error:
+        yield Fault(0, "truncated", str(error))
+
+
+def _rows(reader: Any) -> Iterator[tuple[int, dict[str, Any]] | Fault]:
+    header: list[str] | None = None
+    while (found := _next(reader)) is not None:
+        line, cells = found
+        if isinstance(cells, Fault):
+            yield cells
+        elif header is None:
+            header = [name.strip() for name in cells] or None
+        elif cells:
+            yield _row(line, header, cells)
 
 
 class _Lines:
@@ -78,10 +86,10 @@ def _row(line: int, header: list[str], cells: list[str]) -> tuple[int, dict[str,
     return line, dict(zip(header, [*cells, *[""] * (len(header) - len(cells))], strict=False))
 
 
-def _delimiter(stream: IO[str], wanted: set[str]) -> str:
+def _delimiter(path: Path, encoding: str, wanted: set[str]) -> str:
     """Take the delimiter whose header has the wanted columns, else the most columns."""
-    first = stream.readline(1 << 16)
-    stream.seek(0)
+    with opened_text(path, encoding, errors="replace") as stream:
+        first = stream.readline(1 << 16)
 
     def fit(delimiter: str) -> tuple[int, int]:
         names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]

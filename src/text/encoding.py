@@ -4,6 +4,8 @@ import codecs
 from pathlib import Path
 from typing import IO
 
+from src.text.opened import TruncatedError, opened
+
 _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -56,14 +58,21 @@ def mended(text: str) -> str:
 
 def sniff(path: Path) -> str:
     """Name the encoding of a file as `decode` would, reading it in chunks."""
-    with path.open("rb") as stream:
-        if encoding := marked(stream.read(4)):
+    with opened(path) as stream:
+        if encoding := marked(_start(stream)):
             return encoding
-        for encoding in ("utf-8", "cp1252"):
-            stream.seek(0)
+    for encoding in ("utf-8", "cp1252"):
+        with opened(path) as stream:
             if _fits(stream, encoding):
                 return encoding
     return "latin-1"
+
+
+def _start(stream: IO[bytes]) -> bytes:
+    try:
+        return stream.read(4)
+    except TruncatedError:
+        return b""
 
 
 def _fits(stream: IO[bytes], encoding: str) -> bool:
@@ -74,4 +83,6 @@ def _fits(stream: IO[bytes], encoding: str) -> bool:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
+    except TruncatedError:  # as far as it goes
+        return True
     return True

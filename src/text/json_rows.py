@@ -1,5 +1,6 @@
 """Reading the rows of a JSON document, a list of objects or one object, without holding the whole file."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import IO, Any
 
 from src.text.encoding import sniff
 from src.text.jsonl import MAX_LINE, Fault
+from src.text.opened import TruncatedError, opened
 
 _CHUNK = 1 << 16
 _SPACE = re.compile(r"\s*")
@@ -25,35 +27,44 @@ def read_json(path: Path, *, max_row: int = MAX_LINE) -> Iterator[tuple[int, dic
     Yields:
         The row's number, from 1, and the row; or a fault. Nothing follows a fault in the JSON itself.
     """
-    with path.open(encoding=sniff(path), errors="replace", newline="") as stream:
-        window = _Window(stream, max_row)
-        window.skip(_SPACE)
-        is_list = window.text.startswith("[", window.at)
-        window.at += is_list
-        number = 0
-        while window.skip(_BETWEEN) and not window.text.startswith("]", window.at):
-            number += 1
-            found = window.value(number)
-            yield found
-            if isinstance(found, Fault) and found.reason != "not_object":
-                return
-        if is_list and not window.text.startswith("]", window.at):
-            yield Fault(number + 1, "bad_json", "the list is not closed")
+    encoding = sniff(path)
+    try:
+        with opened(path) as stream:
+            yield from _values(_Window(stream, encoding, max_row))
+    except TruncatedError as error:
+        yield Fault(0, "truncated", str(error))
+
+
+def _values(window: "_Window") -> Iterator[tuple[int, dict[str, Any]] | Fault]:
+    window.skip(_SPACE)
+    is_list = window.text.startswith("[", window.at)
+    window.at += is_list
+    number = 0
+    while window.skip(_BETWEEN) and not window.text.startswith("]", window.at):
+        number += 1
+        found = window.value(number)
+        yield found
+        if isinstance(found, Fault) and found.reason != "not_object":
+            return
+    if is_list and not window.text.startswith("]", window.at):
+        yield Fault(number + 1, "bad_json", "the list is not closed")
 
 
 class _Window:
     """The part of a file that is looked at."""
 
-    def __init__(self, stream: IO[str], limit: int) -> None:
+    def __init__(self, stream: IO[bytes], encoding: str, limit: int) -> None:
         self.stream = stream
+        self.decoder = codecs.getincrementaldecoder(encoding)("replace")
         self.limit = limit
         self.text = ""
         self.at = 0
 
     def more(self, size: int = _CHUNK) -> bool:
-        chunk = self.stream.read(size)
-        self.text, self.at = self.text[self.at :] + chunk, 0
-        return bool(chunk)
+        """Take in some more; unlike a text stream's, this loses nothing that came before the place where a file breaks."""
+        data = self.stream.read1(size)  # type: ignore[attr-defined]
+        self.text, self.at = self.text[self.at :] + self.decoder.decode(data, final=not data), 0
+        return bool(data)
 
     def skip(self, pattern: re.Pattern[str]) -> bool:
         """Go past what `pattern` matches; whether anything is left."""

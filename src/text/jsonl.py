@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from src.text.encoding import decode, marked
+from src.text.opened import TruncatedError, opened, opened_text
 
 MAX_LINE = 16 << 20
 _SHOWN = 200
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Fault:
 
     line: int
     reason: str
-    """`bad_json`, `not_object`, `line_too_long` or `undecodable`."""
+    """`bad_json`, `not_object`, `line_too_long`, `undecodable`, `truncated` (a compressed file ends early)."""
     detail: str
     start: str = ""
     """The first characters of the line."""
@@ -37,24 +39,26 @@ def read_lines(path: Path, *, max_line: int = MAX_LINE) -> Iterator[tuple[int, d
     Raises:
         OSError: Where the file cannot be read.
     """
-    with path.open("rb") as stream:
-        encoding = marked(stream.read(4))
-    wide = encoding in ("utf-16", "utf-32")
-    with path.open(encoding=encoding, newline="\n") if wide else path.open("rb") as stream:
-        try:
+    try:
+        with opened(path) as stream:
+            encoding = marked(stream.read(4)) or ""
+        wide = encoding in ("utf-16", "utf-32")
+        with opened_text(path, encoding, newline="\n") if wide else opened(path) as stream:
             for number, line in _lines(stream, max_line):
                 if line is None:
                     yield Fault(number, "line_too_long", f"over {max_line:,} bytes")
                 elif text := (line if isinstance(line, str) else _decoded(line)).strip().removeprefix("\ufeff"):
                     yield parse(text, number)
-        except UnicodeDecodeError as error:
-            yield Fault(0, "undecodable", str(error))
+    except UnicodeDecodeError as error:
+        yield Fault(0, "undecodable", str(error))
+    except TruncatedError as error:
+        yield Fault(0, "truncated", str(error))
 
 
 def parse(text: str, line: int = 0) -> tuple[int, dict[str, Any]] | Fault:
     """Read one line's JSON object, or say what is wrong with it."""
     try:
-        row = json.loads(text, parse_constant=lambda _: None)
+        row = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         return Fault(line, "bad_json", f"column {error.pos + 1}: {error.msg}", text[:_SHOWN])
     except (RecursionError, ValueError) as error:

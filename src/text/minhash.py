@@ -109,8 +109,11 @@ def _mixed(values: U64) -> U64:
 def _constants(label: str) -> U32:
     """Fixed numbers, which no version of a random generator can change."""
     drawn = b"".join(blake2b(f"{label} {block}".encode()).digest() for block in range(8))
-    return np.frombuffer(drawn, "<u4")[:PERMUTATIONS].astype(np.uint32)
+    return np.frombuffer(drawn, "<u4").astype(np.uint32)
 
 
-_FACTORS = _constants("factor") | np.uint32(1)
-_OFFSETS = _constants("offset")
+FACTORS = _constants("factor") | np.uint32(1)
+OFFSETS = _constants("offset")
+"""Of the maps: 128, so that they can be taken four at a time; the last two are not used."""
+_FACTORS = FACTORS[:PERMUTATIONS]
+_OFFSETS = OFFSETS[:PERMUTATIONS]

@@ -63,7 +63,7 @@ def test_rows_get_the_class_that_the_answer_names():
     assert drops["r3"]["detail"] == "scripted said 'well, who knows'"
     assert drops["r3"]["row"]["text"] == "and you?"
     assert info["classes"] == {"positive": 1, "negative": 1, "neutral": 1}
-    assert (info["model"], info["calls"], info["cached"], info["tokens"]) == ("scripted", 4, 0, {"prompt": 0, "completion": 0})
+    assert (info["model"], info["calls"], info["cached"], info["tokens"]) == ("scripted", 5, 0, {"prompt": 0, "completion": 0})
 
 
 def test_real_tweets(shared):
@@ -150,25 +150,25 @@ def test_with_all_answers_kept_no_key_is_needed(server, monkeypatch):
 def test_a_run_that_breaks_in_its_third_call_goes_on_from_there(server, answer, monkeypatch, concurrency):
     from src.llm.openai_client import OpenAIClient
 
-    whole = OpenAIClient.chat
+    whole = OpenAIClient.ask
     calls = []
     lock = threading.Lock()
 
-    def breaks(self, messages, **settings):
+    async def breaks(self, messages, **settings):
         with lock:
             calls.append(messages)
             number = len(calls)
         if number == 3:
             raise RuntimeError("broke")
-        return whole(self, messages, **settings)
+        return await whole(self, messages, **settings)
 
     records = rows(*(f"text {number}" for number in range(10)))
-    monkeypatch.setattr(OpenAIClient, "chat", breaks)
+    monkeypatch.setattr(OpenAIClient, "ask", breaks)
     with pytest.raises(RuntimeError, match="broke"):
         run(records=records, backend=served(server), concurrency=concurrency)
     paid = len(server.asked)
     assert 2 <= paid < 10
-    monkeypatch.setattr(OpenAIClient, "chat", whole)
+    monkeypatch.setattr(OpenAIClient, "ask", whole)
     kept, _, info = run(backend=served(server), concurrency=concurrency)
     assert (info["calls"], info["cached"]) == (10 - paid, paid)
     texts = [call["messages"][-1]["content"] for call in server.asked]

@@ -1,4 +1,5 @@
-from src.label.questions import Questions
+from src.label.questions import Questions as Asked
+from src.label.task import classes_task
 
 BASE = {
     "asked": {"type": "scripted"},
@@ -11,8 +12,12 @@ BASE = {
 }
 
 
+def Questions(*, classes, instructions, examples, **settings):
+    return Asked(task=classes_task(classes, instructions, examples, structured=False), **settings)
+
+
 def test_the_row_alone_is_the_last_message():
-    assert Questions(**BASE).messages("rain again and again") == [
+    assert Questions(**BASE).alone("rain again and again").messages == [
         {
             "role": "system",
             "content": "Which is it?\n\n- good: what one likes\n- bad\n\nAnswer with the name of one class and nothing else.",
@@ -24,7 +29,7 @@ def test_the_row_alone_is_the_last_message():
 
 
 def test_what_cannot_be_sent_is_replaced():
-    assert Questions(**BASE).messages("a\ud800b")[-1]["content"] == "a?b"
+    assert Questions(**BASE).alone("a\ud800b").messages[-1]["content"] == "a?b"
 
 
 def test_a_key_stands_for_all_that_an_answer_depends_on():

@@ -17,7 +17,7 @@ from src.scrape.files import FilesSource
 def read(path: str | Path, **settings: object) -> list:
     source = FilesSource(path=path, **settings)
     found = []
-    for piece in source.pieces(Path()):
+    for piece in source.pieces(Path(), Path()):
         found += [piece] if isinstance(piece, Drop) else list(piece.make())
     return found
 
@@ -174,6 +174,7 @@ def test_json_of_one_object_or_of_objects_after_each_other_is_rows_too() -> None
         "one",
         "not_object",
         "two",
+        "empty",
     ]
 
 
@@ -233,7 +234,7 @@ def test_what_may_not_be_read_is_dropped_and_the_rest_goes_on() -> None:
         "os.getuid() or os.setuid(65534)\n"
         "source = FilesSource(path='in')\n"
         "print(sorted(map(str, source.files())))\n"
-        "for p in source.pieces(Path()):\n"
+        "for p in source.pieces(Path(), Path()):\n"
         "    for x in [p] if isinstance(p, Drop) else p.make(): print(x.id, getattr(x, 'reason', 'kept'))\n"
     )
     place, root = Path.cwd(), Path(files.__file__).parents[2]

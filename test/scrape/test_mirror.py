@@ -1,72 +1,23 @@
 """A real HTTP server on this machine stands for a mirror."""
 
-import threading
 import time
-from collections.abc import Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from src.core.errors import MlxError
-from src.scrape.mirror import FetchFailedError, Mirror, NotFoundError, retry_after
+from src.scrape.fetcher import Fetcher, FetchFailedError, NotFoundError, retry_after
+from src.scrape.mirror import Mirror
 
 BOOK = b"*** START OF THIS PROJECT GUTENBERG EBOOK N ***\n\nIt was a dark and stormy night, and the rain fell in torrents.\n"
 
 
-class Site:
-    """Files by path; each path may hold several answers, given one after another."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.agents: set[str | None] = set()
-        self.answers: dict[str, list[tuple[int, dict[str, str], bytes]]] = {}
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.asked.append(self.path)
-                site.agents.add(self.headers["User-Agent"])
-                answers = site.answers.get(self.path, [(404, {}, b"no")])
-                status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
-                self.send_response(status)
-                for key, value in ({"Content-Length": str(len(body))} | headers).items():
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-
-    def put(self, path: str, *answers: tuple[int, dict[str, str], bytes] | bytes) -> None:
-        self.answers[path] = [(200, {}, each) if isinstance(each, bytes) else each for each in answers]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+def source(site, *ids: int, **settings: object) -> dict:
+    return {"type": "gutenberg", "ids": ids, "base_url": site.url, "delay": 0, "timeout": 5, "allow_private": True} | settings
 
 
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    found = Site()
-    yield found
-    found.close()
-
-
-def source(site: Site, *ids: int, **settings: object) -> dict:
-    return {"type": "gutenberg", "ids": ids, "base_url": site.url, "delay": 0, "timeout": 5} | settings
-
-
-def test_books_are_fetched_with_their_record(project, site: Site) -> None:
+def test_books_are_fetched_with_their_record(project, site) -> None:
     site.put("/7/76/76-0.txt", BOOK)
     site.put("/0/5/5.txt", BOOK)
     site.put("/cache/epub/11/pg11.txt", BOOK)
@@ -81,27 +32,27 @@ def test_books_are_fetched_with_their_record(project, site: Site) -> None:
     assert agent.startswith("mlx/")
 
 
-def test_after_an_interruption_only_what_is_missing_is_fetched(project, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_interruption_only_what_is_missing_is_fetched(project, site, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("/7/76/76-0.txt", "/7/74/74-0.txt", "/0/5/5-0.txt"):
         site.put(path, BOOK)
-    real = Mirror._get
+    real = Fetcher._ask
 
-    def dying(self: Mirror, url: str) -> bytes:
+    def dying(self: Fetcher, url: str, *rest: object) -> bytes:
         if "/74/pg74" in url:
             raise KeyboardInterrupt
-        return real(self, url)
+        return real(self, url, *rest)
 
-    monkeypatch.setattr(Mirror, "_get", dying)
+    monkeypatch.setattr(Fetcher, "_ask", dying)
     with pytest.raises(KeyboardInterrupt):
         project(source(site, 76, 74, 5))
     assert site.asked == ["/7/76/76-0.txt", "/cache/epub/76/pg76.rdf", "/7/74/74-0.txt"]
-    monkeypatch.setattr(Mirror, "_get", real)
+    monkeypatch.setattr(Fetcher, "_ask", real)
     site.asked.clear()
     assert len(project(source(site, 76, 74, 5)).records) == 3
     assert site.asked == ["/cache/epub/74/pg74.rdf", "/0/5/5-0.txt", "/cache/epub/5/pg5.rdf"]
 
 
-def test_a_failure_is_tried_again_by_the_next_run_and_is_no_finished_piece(project, site: Site) -> None:
+def test_a_failure_is_tried_again_by_the_next_run_and_is_no_finished_piece(project, site) -> None:
     site.put("/7/76/76-0.txt", BOOK)
     site.put("/7/74/74-0.txt", (403, {}, b""), BOOK)
     with pytest.raises(MlxError, match=r"more than max_drop 10%: fetch_failed 1"):
@@ -111,7 +62,7 @@ def test_a_failure_is_tried_again_by_the_next_run_and_is_no_finished_piece(proje
     assert site.asked == ["/7/74/74-0.txt", "/cache/epub/74/pg74.rdf"]
 
 
-def test_a_refusal_is_a_drop_that_says_so(project, site: Site) -> None:
+def test_a_refusal_is_a_drop_that_says_so(project, site) -> None:
     site.put("/7/76/76-0.txt", BOOK)
     site.put("/7/74/74-0.txt", (403, {}, b""))
     done = project(source(site, 76, 74))
@@ -119,30 +70,39 @@ def test_a_refusal_is_a_drop_that_says_so(project, site: Site) -> None:
     assert "403" in done.drops[0]["detail"]
 
 
-def test_a_mirror_without_a_single_book_is_an_error(project, site: Site) -> None:
+def test_a_mirror_without_a_single_book_is_an_error(project, site) -> None:
     with pytest.raises(MlxError, match=r"none of 2 books could be fetched: no text of it at http://127"):
         project(source(site, 76, 74))
 
 
 def test_no_network_is_an_error_after_a_few_books(project) -> None:
     with pytest.raises(MlxError, match="none of 9 books could be fetched") as error:
-        project({"type": "gutenberg", "ids": list(range(1, 10)), "base_url": "http://127.0.0.1:9", "delay": 0, "timeout": 1})
+        project(
+            {
+                "type": "gutenberg",
+                "ids": list(range(1, 10)),
+                "base_url": "http://127.0.0.1:9",
+                "delay": 0,
+                "timeout": 1,
+                "allow_private": True,
+            }
+        )
     assert "`folder`" in error.value.hint
 
 
-def test_a_web_page_instead_of_a_text_is_a_failure(project, site: Site) -> None:
+def test_a_web_page_instead_of_a_text_is_a_failure(project, site) -> None:
     site.put("/7/76/76-0.txt", BOOK)
     site.put("/7/74/74-0.txt", b"<!DOCTYPE html><p>log in to the airport's network")
     done = project(source(site, 76, 74))
     assert done.reasons == [("gutenberg:74", "fetch_failed")]
 
 
-def mirror(site: Site, **settings: float) -> tuple[Mirror, list[float]]:
+def mirror(site, **settings: float) -> tuple[Mirror, list[float]]:
     slept: list[float] = []
-    return Mirror(site.url, delay=settings.get("delay", 2), timeout=5, max_mb=1, sleep=slept.append), slept
+    return Mirror(site.url, Fetcher(delay=settings.get("delay", 2), timeout=5, max_mb=1, allow_private=True, sleep=slept.append)), slept
 
 
-def test_retry_after_is_honoured(site: Site, tmp_path: Path) -> None:
+def test_retry_after_is_honoured(site, tmp_path: Path) -> None:
     site.put("/a.txt", (503, {"Retry-After": "7"}, b""), (429, {"Retry-After": formatdate(time.time() + 60, usegmt=True)}, b""), b"text")
     guest, slept = mirror(site)
     guest.fetch("a.txt", tmp_path / "a.txt")
@@ -151,14 +111,14 @@ def test_retry_after_is_honoured(site: Site, tmp_path: Path) -> None:
     assert any(50 < pause <= 60 for pause in slept)
 
 
-def test_a_wait_that_is_too_long_is_a_failure(site: Site, tmp_path: Path) -> None:
+def test_a_wait_that_is_too_long_is_a_failure(site, tmp_path: Path) -> None:
     site.put("/a.txt", (503, {"Retry-After": "86400"}, b""))
     with pytest.raises(FetchFailedError, match="503"):
         mirror(site)[0].fetch("a.txt", tmp_path / "a.txt")
     assert site.asked == ["/a.txt"]
 
 
-def test_between_two_requests_lies_the_delay(site: Site, tmp_path: Path) -> None:
+def test_between_two_requests_lies_the_delay(site, tmp_path: Path) -> None:
     site.put("/a.txt", b"a")
     site.put("/b.txt", b"b")
     guest, slept = mirror(site)
@@ -170,7 +130,7 @@ def test_between_two_requests_lies_the_delay(site: Site, tmp_path: Path) -> None
     assert len(site.asked) == 2
 
 
-def test_tries_come_to_an_end(site: Site, tmp_path: Path) -> None:
+def test_tries_come_to_an_end(site, tmp_path: Path) -> None:
     site.put("/a.txt", (500, {}, b""))
     guest, _ = mirror(site, delay=0)
     with pytest.raises(FetchFailedError) as error:
@@ -179,7 +139,7 @@ def test_tries_come_to_an_end(site: Site, tmp_path: Path) -> None:
     assert len(site.asked) == 4
 
 
-def test_a_file_cut_short_is_fetched_again_and_one_too_large_is_not(site: Site, tmp_path: Path) -> None:
+def test_a_file_cut_short_is_fetched_again_and_one_too_large_is_not(site, tmp_path: Path) -> None:
     site.put("/a.txt", (200, {"Content-Length": "100"}, b"cut"), b"whole")
     site.put("/b.txt", b"x" * (2 << 20))
     guest, _ = mirror(site, delay=0)
@@ -190,7 +150,7 @@ def test_a_file_cut_short_is_fetched_again_and_one_too_large_is_not(site: Site, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt"]
 
 
-def test_redirects_are_followed_but_not_to_the_site_for_humans(site: Site, tmp_path: Path) -> None:
+def test_redirects_are_followed_but_not_to_the_site_for_humans(site, tmp_path: Path) -> None:
     site.put("/a.txt", (301, {"Location": "/b.txt"}, b""))
     site.put("/b.txt", b"text")
     site.put("/c.txt", (302, {"Location": "https://www.gutenberg.org/files/76/76-0.txt"}, b""))

@@ -1,0 +1,84 @@
+"""The second kind of task: pairs of documents that are equal, or near-duplicates by one band of their sketches."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.dedup.corpus import I64, Corpus
+from src.dedup.shelf import Shelf
+from src.dedup.spill import Spill, SpillError, write_spill
+from src.text.buckets import CAP, repeated, verify
+
+EQUAL = "equal.links"
+
+
+def load_links(shelf: Shelf, name: str) -> Spill:
+    """Open the pairs that a task found."""
+    return Spill.open(shelf.path(name))
+
+
+def _is_done(shelf: Shelf, name: str) -> bool:
+    if not shelf.has(name):
+        return False
+    try:
+        load_links(shelf, name).check()
+    except (SpillError, KeyError, ValueError):
+        shelf.remove(name)
+        return False
+    return True
+
+
+def link_equal(shelf: Shelf, corpus: Corpus) -> str:
+    """Pair every document that equals an earlier one with the first such; note which ones the bands are to look at."""
+    if _is_done(shelf, EQUAL):
+        return EQUAL
+    first, wanted = corpus.contents(), np.ones(corpus.total, bool)
+    found = _candidates(first, wanted)
+    second = corpus.wholes(found)[:, 1]
+    order = np.lexsort((found, second, first[found]))
+    found, a, b = found[order], first[found][order], second[order]
+    same = np.zeros(len(found), bool)
+    same[1:] = (a[1:] == a[:-1]) & (b[1:] == b[:-1])
+    starts = np.maximum.accumulate(np.where(same, 0, np.arange(len(found))))
+    others, ones = found[same], found[starts[same]]
+    wanted = corpus.has_grams()
+    wanted[others] = False
+    arrays = {"ones": ones, "others": others, "wanted": wanted}
+    shelf.save(EQUAL, lambda stream: write_spill(stream, {"compared": 0}, arrays))
+    return EQUAL
+
+
+def link_band(shelf: Shelf, corpus: Corpus, band: int, threshold: float) -> str:
+    """Pair documents that share the band's key and reach the threshold; each is in at most one group of this band."""
+    name = f"band-{band}.links"
+    if _is_done(shelf, name):
+        return name
+    keys = corpus.band(band)
+    members = _candidates(keys, load_links(shelf, EQUAL).read("wanted"))
+    keys = keys[members]
+    # in an order of content, so that the order of the rows decides nothing
+    order = np.lexsort((corpus.wholes(members)[:, 0], keys))
+    members, keys = members[order], keys[order]
+    several = np.zeros(len(keys), bool)
+    several[1:] = keys[1:] == keys[:-1]
+    several[:-1] |= several[1:].copy()
+    head, arrays = _verified(corpus, members[several], keys[several], threshold)
+    shelf.save(name, lambda stream: write_spill(stream, head, arrays))
+    return name
+
+
+def _verified(corpus: Corpus, members: I64, keys: NDArray[np.uint64], threshold: float) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    ones, others, alike = np.empty(len(members), np.int64), np.empty(len(members), np.int64), np.empty(len(members), np.float64)
+    grams = corpus.grams(members)
+    joined, compared = verify(keys, grams.addresses, grams.sizes, threshold, CAP, ones, others, alike, *grams.scratch())
+    arrays = {"ones": members[ones[:joined]], "others": members[others[:joined]], "alike": alike[:joined].copy()}
+    return {"compared": int(compared)}, arrays
+
+
+def _candidates(keys: NDArray[np.uint64], wanted: NDArray[np.bool_]) -> I64:
+    """The wanted documents whose key some other one may have."""
+    words = 1 << max(4, (len(keys) // 4).bit_length())  # 16 bits a key and more
+    once, twice = np.zeros(words, np.uint64), np.zeros(words, np.uint64)
+    out = np.empty(len(keys), np.int64)
+    return out[: repeated(keys, wanted, once, twice, out)].copy()

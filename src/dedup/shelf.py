@@ -1,0 +1,86 @@
+"""The folder through which tasks hand each other files: a path, or any URL that fsspec knows."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from src.core.files import digest
+
+
+class Shelf:
+    """Files that are there whole or not at all; picklable, so that it travels to other machines."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place.rstrip("/")
+        self.is_remote = "://" in place
+        if not self.is_remote:
+            Path(place).mkdir(parents=True, exist_ok=True)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        if not self.is_remote:
+            return Path(self.place, name).exists()
+        system, folder = self._system()
+        return bool(system.exists(f"{folder}/{name}"))
+
+    def save(self, name: str, write: Callable[[BinaryIO], None]) -> None:
+        """Write a file under a name of its own and rename it, so that the same task may run twice at once."""
+        folder = Path(tempfile.gettempdir()) if self.is_remote else Path(self.place)
+        part = folder / f".{name}.{uuid.uuid4().hex}.part"
+        try:
+            with part.open("wb") as stream:
+                write(stream)
+            if self.is_remote:
+                system, place = self._system()
+                system.put_file(str(part), f"{place}/{name}")
+            else:
+                part.replace(Path(self.place, name))
+        finally:
+            part.unlink(missing_ok=True)
+
+    def path(self, name: str) -> Path:
+        """The file on this machine, fetched first where the shelf is elsewhere."""
+        if not self.is_remote:
+            return Path(self.place, name)
+        folder = self._fetched()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder / name
+        system, place = self._system()
+        if not found.exists() or found.stat().st_size != system.size(f"{place}/{name}"):
+            part = folder / f".{name}.{uuid.uuid4().hex}.part"
+            system.get_file(f"{place}/{name}", str(part))
+            part.replace(found)
+        return found
+
+    def remove(self, name: str) -> None:
+        """Take a file away."""
+        if not self.is_remote:
+            Path(self.place, name).unlink(missing_ok=True)
+            return
+        system, place = self._system()
+        if system.exists(f"{place}/{name}"):
+            system.rm_file(f"{place}/{name}")
+
+    def clear(self) -> None:
+        """Take everything away."""
+        if self.is_remote:
+            system, place = self._system()
+            system.rm(place, recursive=True)
+            shutil.rmtree(self._fetched(), ignore_errors=True)
+        else:
+            shutil.rmtree(self.place, ignore_errors=True)
+
+    def _fetched(self) -> Path:
+        owner = os.getuid() if hasattr(os, "getuid") else 0
+        return Path(tempfile.gettempdir()) / f"mlx-{digest(self.place)}-{owner}"
+
+    def _system(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        system, folder = url_to_fs(self.place)
+        system.makedirs(folder, exist_ok=True)
+        return system, folder

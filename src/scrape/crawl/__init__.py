@@ -1,0 +1,1 @@
+"""Crawling the web in a child process: polite, kill-safe, kept out of private networks."""

@@ -1,0 +1,228 @@
+"""Kernels that fold a text: its words in one spelling with a 0 between any two, and a hash of the marks between them."""
+
+import numpy as np
+from numba.core import types
+
+from src.text.folding import ALONE, LETTER, PLANES, SEVERAL, SIGN, UNSEEN
+from src.text.jit import helper, load64, ones, store64, trailing_zeros
+
+U64 = np.uint64
+EACH = U64(0x0101010101010101)
+HIGH = U64(0x8080808080808080)
+MIX = U64(0x9E3779B97F4A7C15)
+MIX2 = U64(0xD6E8FEB86659FD93)
+GROWTH = 12
+"""Bytes that one byte may fold to, at most 11 (U+FDFA)."""
+ENDS, LETTERS, MARKS, LAST, WORDS, OPEN = range(6)
+"""What is counted on the way: bytes written; letters and marks; hash of the marks; the last mark; words begun; 1 within one."""
+STATE = 6
+
+_BYTES = types.Array(types.uint8, 1, "C")
+_COUNTS = types.Array(types.uint64, 1, "C")
+
+
+@helper
+def _mark(state, character):  # type: ignore[no-untyped-def]
+    """Take a mark in, and after how many words it stands; several dashes are one."""
+    if character == U64(0x60):
+        character = U64(0x27)
+    here = state[WORDS] << U64(24) | character
+    if character == U64(0x2D) and here == state[LAST]:
+        return
+    state[LAST] = here
+    state[LETTERS] += U64(1)
+    state[MARKS] = (state[MARKS] ^ here) * MIX
+    state[MARKS] ^= state[MARKS] >> U64(29)
+
+
+@helper
+def _eight(eight, out, place, state):  # type: ignore[no-untyped-def]
+    """Fold eight ASCII characters at once."""
+    eight |= ((eight + EACH * U64(0x3F)) & ~(eight + EACH * U64(0x25)) & HIGH) >> U64(2)
+    letters = (eight + EACH * U64(0x1F)) & ~(eight + EACH * U64(0x05))
+    letters = (letters | ((eight + EACH * U64(0x50)) & ~(eight + EACH * U64(0x46)))) & HIGH
+    store64(out, place, eight & ((letters >> U64(7)) * U64(0xFF)))
+    begins = letters & ~(letters << U64(8) | state[OPEN] << U64(7))
+    state[OPEN] = letters >> U64(63)
+    marks = (eight + EACH * U64(0x5F)) & ~(eight + EACH) & ~letters & HIGH
+    before = state[WORDS]
+    while marks != U64(0):
+        at = trailing_zeros(marks)
+        state[WORDS] = before + ones(begins & ((U64(1) << at) - U64(1)))
+        _mark(state, eight >> (at - U64(7)) & U64(0xFF))
+        marks &= marks - U64(1)
+    state[WORDS] = before + ones(begins)
+    state[LETTERS] += ones(letters)
+
+
+@helper
+def put(point, out, place):  # type: ignore[no-untyped-def]
+    """Write one character in UTF-8; the place after it."""
+    if point < 0x80:
+        out[place] = point
+        return place + 1
+    if point < 0x800:
+        out[place] = 0xC0 | point >> 6
+        out[place + 1] = 0x80 | point & 63
+        return place + 2
+    if point < 0x10000:
+        out[place] = 0xE0 | point >> 12
+        out[place + 1] = 0x80 | (point >> 6) & 63
+        out[place + 2] = 0x80 | point & 63
+        return place + 3
+    out[place] = 0xF0 | point >> 18
+    out[place + 1] = 0x80 | (point >> 12) & 63
+    out[place + 2] = 0x80 | (point >> 6) & 63
+    out[place + 3] = 0x80 | point & 63
+    return place + 4
+
+
+@helper
+def _take(point, kind, out, place, state):  # type: ignore[no-untyped-def]
+    """Take in one folded character; the place after it."""
+    if kind == LETTER:
+        if state[OPEN] == U64(0):
+            state[WORDS] += U64(1)
+            state[OPEN] = U64(1)
+        state[LETTERS] += U64(1)
+        return put(point, out, place)
+    state[OPEN] = U64(0)
+    out[place] = 0
+    place += 1
+    if kind == ALONE:
+        state[WORDS] += U64(1)
+        state[LETTERS] += U64(1)
+        place = put(point, out, place)
+        out[place] = 0
+        return place + 1
+    if kind == SIGN:
+        _mark(state, U64(point))
+    return place
+
+
+@helper
+def _point(text, place):  # type: ignore[no-untyped-def]
+    """The character that begins at a place of UTF-8, and in the lowest 3 bits how many bytes it has."""
+    first = np.int64(text[place])
+    if first < 0x80:
+        return first << 3 | 1
+    if first < 0xE0:
+        return ((first & 31) << 6 | (np.int64(text[place + 1]) & 63)) << 3 | 2
+    second = np.int64(text[place + 1]) & 63
+    if first < 0xF0:
+        return ((first & 15) << 12 | second << 6 | (np.int64(text[place + 2]) & 63)) << 3 | 3
+    third = np.int64(text[place + 2]) & 63
+    return ((first & 7) << 18 | second << 12 | third << 6 | (np.int64(text[place + 3]) & 63)) << 3 | 4
+
+
+@helper
+def _other(point, out, place, state, kinds, to, several, alone):  # type: ignore[no-untyped-def]
+    """Take in what a character folds to, by the tables; the place after it."""
+    kind = np.int64(kinds[point]) if point < PLANES else np.int64(ALONE if point < 0x40000 else SIGN)
+    if kind == UNSEEN:
+        return place
+    if kind != SEVERAL:
+        point = np.int64(to[point]) if point < PLANES else point
+        return _take(point, LETTER if kind == ALONE and not alone else kind, out, place, state)
+    first = np.int64(to[point]) + 1
+    for at in range(first, first + several[first - 1]):
+        each = np.int64(several[at])
+        kind = np.int64(kinds[each]) if each < PLANES else np.int64(ALONE)
+        place = _take(each, LETTER if kind == ALONE and not alone else kind, out, place, state)
+    return place
+
+
+@helper
+def fold(text, start, end, out, state, kinds, to, several, alone, wide):  # type: ignore[no-untyped-def]
+    """Fold UTF-8, eight ASCII characters at a time, others by the tables of `src.text.folding`.
+
+    Unless `alone`, ideographs are letters of words. Unless `wide`, False at the first character that is not ASCII.
+    """
+    place = np.int64(0)
+    while start < end:
+        eight = load64(text, start)
+        left = end - start
+        if left < 8:
+            eight &= (U64(1) << (U64(left) << U64(3))) - U64(1)
+        if eight & HIGH == U64(0):
+            _eight(eight, out, place, state)
+            start += 8
+            place += 8 if left >= 8 else left
+            continue
+        if not wide:
+            return False
+        stop = min(start + 8, end)
+        while start < stop:
+            found = _point(text, start)
+            start += found & 7
+            point = found >> 3
+            if point < PLANES and kinds[point] == LETTER and state[OPEN] != U64(0) and 0x80 <= to[point] < 0x800:
+                out[place] = 0xC0 | to[point] >> 6
+                out[place + 1] = 0x80 | to[point] & 63
+                place += 2
+                state[LETTERS] += U64(1)
+            else:
+                place = _other(point, out, place, state, kinds, to, several, alone)
+    state[ENDS] = U64(place)
+    return True
+
+
+@helper
+def word_hashes(out, end, hashes, state):  # type: ignore[no-untyped-def]
+    """Hash each word of a folded text, eight bytes a step; how many. A second, unlike hash of them all goes to state[0]."""
+    place = np.int64(0)
+    count = np.int64(0)
+    second = U64(0)
+    while True:
+        eight = load64(out, place)
+        while eight & U64(0xFF) == U64(0):
+            if place >= end:
+                state[0] = second
+                return count
+            place += np.int64(8) if eight == U64(0) else np.int64(trailing_zeros(eight) >> U64(3))
+            eight = load64(out, place)
+        value = U64(0)
+        while True:
+            zeros = (eight - EACH) & ~eight & HIGH
+            if zeros != U64(0):
+                break
+            value = (value ^ eight) * MIX
+            value ^= value >> U64(32)
+            second = (second + eight) * MIX2
+            second ^= second >> U64(31)
+            place += 8
+            eight = load64(out, place)
+        size = trailing_zeros(zeros) >> U64(3)
+        eight &= (U64(1) << (size << U64(3))) - U64(1)
+        eight ^= (size + U64(1)) << U64(56)
+        value = (value ^ eight) * MIX
+        value ^= value >> U64(32)
+        second = (second + eight) * MIX2
+        second ^= second >> U64(31)
+        hashes[count] = value
+        count += 1
+        place += np.int64(size) + 1
+
+
+@helper
+def letter_hashes(out, end, hashes):  # type: ignore[no-untyped-def]
+    """Hash each character of a folded text, one blank between words; how many."""
+    place = np.int64(0)
+    count = np.int64(0)
+    waiting = False
+    while place < end:
+        found = _point(out, place)
+        place += found & 7
+        point = found >> 3
+        if point == 0:
+            if count > 0:
+                waiting = True
+            continue
+        if waiting:
+            hashes[count] = U64(0x20) * MIX
+            count += 1
+            waiting = False
+        value = U64(point) * MIX
+        hashes[count] = value ^ value >> U64(32)
+        count += 1
+    return count
