@@ -73,7 +73,7 @@ def tweets(real: list[str], count: int) -> Iterator[bytes]:
 
 
 def run(stage: str, file: str) -> dict:
-    """Run a stage; return its manifest, with CPU seconds and the most memory of all its processes together (their own, not shared, pages)."""
+    """Run a stage; return its manifest, with CPU seconds and the most memory of its own that all its processes had."""
     process = psutil.Popen([sys.executable, "-m", "src", stage, file], env={**os.environ, "PYTHONPATH": str(ROOT)})
     peak, cpu = 0, {}
     while process.poll() is None:
