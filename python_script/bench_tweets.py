@@ -7,15 +7,17 @@ Each stage runs in a process of its own; its figures are those of its manifest. 
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import os
 import random
-import resource
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = """name: tweets
@@ -71,12 +73,28 @@ def tweets(real: list[str], count: int) -> Iterator[bytes]:
 
 
 def run(stage: str, file: str) -> dict:
-    """Run a stage; return its manifest."""
-    start = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "src", stage, file], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    """Run a stage; return its manifest, with CPU seconds and the most memory of its own that all its processes had."""
+    process = psutil.Popen([sys.executable, "-m", "src", stage, file], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    peak, cpu = 0, {}
+    while process.poll() is None:
+        used = 0
+        for each in [process, *children(process)]:
+            with contextlib.suppress(psutil.Error):
+                used += each.memory_full_info().uss
+                cpu[each.pid] = sum(each.cpu_times()[:2])
+        peak = max(peak, used)
+        time.sleep(0.5)
+    if process.returncode:
+        raise SystemExit(process.returncode)
     manifest = json.loads(Path("data/tweets", stage, "manifest.json").read_text())
-    end = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return manifest | {"cpu": end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime}
+    return manifest | {"cpu": sum(cpu.values()), "peak_mb": max(peak / 2**20, manifest["peak_mb"])}
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """The processes that it has started, and theirs."""
+    with contextlib.suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
 
 
 def main() -> None:

@@ -1,13 +1,15 @@
 """Fetch text from files and books into records."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
+from src.core.config import Cosmetic
+from src.core.engine import Engine, LocalEngine
 from src.core.errors import MlxError
 from src.core.ledger import Drop
 from src.core.records import Record
@@ -23,9 +25,6 @@ from src.scrape.reddit import RedditSource
 from src.scrape.source import Piece
 from src.scrape.web import Shard, WebSource
 from src.text.clean import Clean
-
-if TYPE_CHECKING:
-    from src.scrape.judge import Judge
 
 Source = Annotated[
     FilesSource | GutenbergSource | WebSource | RedditSource | OpenMeteoSource | OpenWeatherMapSource | HuggingFaceSource,
@@ -50,6 +49,8 @@ class ScrapeConfig(StageConfig):
     """How texts are cleaned before anything judges them; null leaves them as they came."""
     filters: tuple[Filter, ...] = ()
     """What texts have to be like besides, each of a `type`; applied in this order."""
+    engine: Annotated[Engine, Cosmetic()] = LocalEngine()
+    """Where texts are judged: `local` (processes of this machine, `threads` of them), `dask` or `ray`; the bytes are the same."""
 
 
 @stage()
@@ -92,16 +93,18 @@ def _sited(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
 def _found(config: ScrapeConfig, run: Run) -> Iterator[Record | Drop]:
     """What the sources hold, file by file, each judged once even over a kill."""
     from src.scrape.judge import Judge
+    from src.scrape.judging import judging
 
     judge = Judge(config.languages, config.language_confidence, config.min_words, config.clean, config.filters)
-    for number, source in enumerate(config.sources):
-        work = run.work / f"source-{number}"
-        work.mkdir(exist_ok=True)
-        for piece in _pieces(source, config.shard, work, run.cache / "http"):
-            if isinstance(piece, Drop):
-                yield piece
-            else:
-                yield from run.piece(f"{number}:{piece.name}", partial(_judged, judge, piece, run))
+    with judging(judge, config.engine) as judged:
+        for number, source in enumerate(config.sources):
+            work = run.work / f"source-{number}"
+            work.mkdir(exist_ok=True)
+            for piece in _pieces(source, config.shard, work, run.cache / "http"):
+                if isinstance(piece, Drop):
+                    yield piece
+                else:
+                    yield from run.piece(f"{number}:{piece.name}", partial(_judged, judged, piece, run))
 
 
 def _pieces(source: Source, shard: Shard | None, work: Path, cache: Path) -> Iterator[Piece | Drop]:
@@ -111,8 +114,8 @@ def _pieces(source: Source, shard: Shard | None, work: Path, cache: Path) -> Ite
     return source.pieces(work, cache) if shard is None or shard.index == 0 else iter(())
 
 
-def _judged(judge: "Judge", piece: Piece, run: Run) -> Iterator[Record | Drop]:
-    return judge.judged(run.progress(piece.make(), desc=piece.name))
+def _judged(judged: Callable[[Iterable[Record | Drop]], Iterator[Record | Drop]], piece: Piece, run: Run) -> Iterator[Record | Drop]:
+    return judged(run.progress(piece.make(), desc=piece.name))
 
 
 def _unique(items: Iterable[Record | Drop]) -> Iterator[Record | Drop]:

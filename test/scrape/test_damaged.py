@@ -155,3 +155,9 @@ def test_a_marked_encoding_that_breaks_off_inside_a_packed_file(project) -> None
     done = project(*({"type": "files", "path": f"{each}.*.*"} for each in "abc"))
     assert done.reasons == [("a.txt.gz", "undecodable")]
     assert [record.meta.get("title") for record in done.records] == [None, "Title"]
+
+
+def test_a_packed_document_that_breaks_off_is_no_document(project) -> None:
+    Path("a.txt.gz").write_bytes(gzip.compress(b"One good text of some words." * 100)[:-9])
+    Path("b.txt").write_text("One good text.")
+    assert project(*({"type": "files", "path": f"{each}.*"} for each in "ab")).reasons == [("a.txt.gz", "truncated")]
