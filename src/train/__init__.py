@@ -121,7 +121,7 @@ class TrainConfig(StageConfig):
         return self.effective_batch // self.micro_batch
 
 
-@stage(reads={"dataset": ("build",)}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
+@stage(reads={"dataset": ("build",)}, volatile=("metrics.jsonl", "loss.png", "scores.png", "confusion.png", "tensorboard"))
 def train(config: TrainConfig, run: Run) -> None:
     """Train a LoRA adapter on a frozen, quantised base model.
 
@@ -142,4 +142,8 @@ def _task(task: Task) -> Callable[[TrainConfig, Run], None]:
         from src.train.sft import sft
 
         return sft
+    if task == "classify":
+        from src.train.classify import classify
+
+        return classify
     raise MlxError(f"train.task {task} is not there yet", "set train.task to sft")

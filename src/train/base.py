@@ -1,5 +1,6 @@
 """Find the base model a training starts from, and say early where this machine cannot train it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,13 +35,14 @@ class Base:
         return self.device == "cpu"
 
 
-def find_base(config: "TrainConfig", run: Run) -> Base:
-    """Find the base model, making it where `model: scratch` asks for it."""
+def find_base(config: "TrainConfig", run: Run, make: Callable[[], Path] | None = None) -> Base:
+    """Find the base model, making it where `model: scratch` asks for it: by `make`, else one that chats."""
     require_bitsandbytes(config.quantization)
     device = place(config)
     dtype = _dtype(config.precision, device)
     if config.model == "scratch":
-        return Base(scratch(run, steps=config.scratch.steps).as_posix(), "scratch", device, dtype)
+        made = make() if make else scratch(run, steps=config.scratch.steps)
+        return Base(made.as_posix(), "scratch", device, dtype)
     path = located(config.model)
     return Base(path, "folder" if Path(path).is_dir() else "hub", device, dtype)
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,17 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 class MarkWhole(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint once all its files are written: the last thing that happens to it."""
+    """Marks a checkpoint once all its files are written: the last thing that happens to it.
+
+    Args:
+        ended: Tells whether the training ends early with it.
+    """
+
+    def __init__(self, ended: Callable[[], bool] = lambda: False) -> None:
+        self.ended = ended
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write the mark."""
+        last = state.global_step >= state.max_steps or self.ended()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        write_text(folder / MARK, json.dumps({"step": state.global_step, "last": state.global_step >= state.max_steps}))
+        write_text(folder / MARK, json.dumps({"step": state.global_step, "last": last}))
