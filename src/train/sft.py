@@ -157,7 +157,7 @@ def _write(config: "TrainConfig", run: Run, base: Base, checkpoint: Checkpoint, 
     if (run.work / "tensorboard").exists():
         shutil.copytree(run.work / "tensorboard", run.output / "tensorboard")
     rows = read_metrics(run.output / METRICS)
-    plot(rows, run.output / "loss.png", title=f"{run.name}: {Path(config.model).name}, {config.quantization}, LoRA r={config.lora.r}")
+    plot(rows, run.output / "loss.png", title=f"{run.name}: {Path(config.model).name}, {method(config)}")
     made = run.input("dataset").manifest
     is_folder = base.kind != "hub"
     trained = Trained(
@@ -174,6 +174,11 @@ def _write(config: "TrainConfig", run: Run, base: Base, checkpoint: Checkpoint, 
     )
     figures = json.loads((run.work / FIGURES).read_text(encoding="utf-8"))
     run.info |= trained.as_info() | figures | _summary(rows, checkpoint, seconds)
+
+
+def method(config: "TrainConfig") -> str:
+    """How it is trained, in a few words."""
+    return f"{config.quantization}, LoRA r={config.lora.r}" if config.lora else "all weights"
 
 
 def _summary(rows: list[dict[str, float]], checkpoint: Checkpoint, seconds: float) -> dict[str, Any]:
