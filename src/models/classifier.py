@@ -83,7 +83,8 @@ class LoadedClassifier:
         from src.models.class_logits import class_logits
 
         pad = self.tokenizer.pad_token_id
-        return class_logits(self.model, rows, pad=pad, bf16=self.bf16, batch_size=batch_size)
+        found: NDArray[np.float32] = class_logits(self.model, rows, pad=pad, bf16=self.bf16, batch_size=batch_size)
+        return found
 
     def probabilities(self, rows: Sequence[Sequence[int]], *, batch_size: int = 16) -> "NDArray[np.float64]":
         """The probability of each class, for rows of tokens: (rows, classes)."""

@@ -7,12 +7,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from src.models.scratch import Report, schedule
+from src.models.scratch import Report, optimizers_of, schedule
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 LONGEST = 512
 CUT = 64  # tokens of a text that pre-training looks at
-BATCH, RATE = 32, 2e-3
+BATCH = 32
 HIDDEN, KEPT, SWAPPED = 0.15, 0.1, 0.1  # shares: of tokens to be guessed, of these left as they are or swapped (Devlin et al. 2019)
 IGNORED = -100
 
@@ -53,12 +53,13 @@ def pretrain_encoder(
         model = BertForMaskedLM(_config(tokenizer)).train()
         chance = random.Random(seed)
         rows = [ids for ids in tokenizer(list(texts), truncation=True, max_length=CUT)["input_ids"] if len(ids) > 2]
-        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
+        optimizers = [(each, each.param_groups[0]["lr"]) for each in optimizers_of(model)]
         for done in range(1, steps + 1):
-            optimizer.param_groups[0]["lr"] = RATE * schedule(done, steps)
             loss = _step(model, [chance.choice(rows) for _ in range(BATCH)], tokenizer)
-            optimizer.step()
-            optimizer.zero_grad()
+            for optimizer, rate in optimizers:
+                optimizer.param_groups[0]["lr"] = rate * schedule(done, steps)
+                optimizer.step()
+                optimizer.zero_grad()
             if on_step:
                 on_step(done, loss)
     return model.eval()

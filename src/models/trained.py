@@ -51,7 +51,7 @@ class Trained(Config):
         if manifest.stage != "train":
             raise MlxError(f"{folder} was made by {manifest.stage}, not by train", "name the folder of a training")
         if cls.chats and manifest.info.get("task") == "classify":
-            raise MlxError(f"{folder} is a classifier: it tells classes and writes no answers", "train with task: sft for a model that chats")
+            raise MlxError(f"{folder} is a classifier and writes no answers", "train one with task: sft")
         if not cls.chats and manifest.info.get("task") != "classify":
             raise MlxError(f"{folder} is no classifier", "train with task: classify")
         return cls.model_validate({**manifest.info, "folder": folder})

@@ -32,7 +32,7 @@ def _made(run: Run, *, whole: bool, steps: int) -> Path:
     if not source.exists():
         raise MlxError(f"{source} is missing", "make it with `mlx build`")
     seed = derive(run.seed, "scratch")
-    recipes = [sha256(Path(module.__file__)) for module in (scratch, scratch_decoder, scratch_encoder)]
+    recipes = [sha256(Path(str(module.__file__))) for module in (scratch, scratch_decoder, scratch_encoder)]
     folder = run.cache / "scratch" / digest(["encoder" if whole else "decoder", sha256(source), seed, steps, recipes])
     if not (folder / "config.json").exists():
         _make(run, list(texts_of(source)), folder, whole=whole, seed=seed, steps=steps)

@@ -10,11 +10,11 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from src.core.files import write_text
+from src.track import Log
 from src.train.classification import Classification
 from src.train.interrupt import Interrupt
 from src.train.monitor import Monitor
 from src.train.selection import best_step, is_spent
-from src.track import Log
 
 SCORES = "scores.json"
 Scored = Callable[[], tuple[dict[str, float], dict[str, Any]]]

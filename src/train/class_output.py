@@ -63,7 +63,8 @@ def write(config: "TrainConfig", run: Run, base: Base, data: Data, checkpoint: C
         "seconds": round(seconds, 1),
         **_figures(rows),
     }
-    run.log.info("kept step %d: accuracy %.3f (commonest class %.3f), macro F1 %.3f", step, scores["accuracy"], commonest, scores["macro_f1"])
+    told = (step, scores["accuracy"], commonest, scores["macro_f1"])
+    run.log.info("kept step %d: accuracy %.3f (commonest class %.3f), macro F1 %.3f", *told)
 
 
 def _figures(rows: list[dict[str, float]]) -> dict[str, Any]:

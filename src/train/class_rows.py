@@ -91,7 +91,9 @@ def text_alone(dataset: Manifest | None) -> None:
     """Fail where the build put texts to a chat model with a question: a classifier is later given the text alone."""
     for number, source in enumerate((dataset.config if dataset else {}).get("sources", ())):
         if source.get("type") == "classes" and source.get("ask", "{text}") != "{text}":
-            raise MlxError(f"build.sources.{number}.ask puts a question around each text, and a classifier reads the text alone", "remove it")
+            raise MlxError(
+                f"build.sources.{number}.ask puts a question around each text, and a classifier reads the text alone", "remove it"
+            )
 
 
 def split_file(run: Run, split: str) -> Path:

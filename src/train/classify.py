@@ -19,8 +19,8 @@ from src.track.metrics import Metrics
 from src.train.base import Base
 from src.train.checkpoints import Checkpoint, MarkWhole, newest
 from src.train.class_base import find_class_base
-from src.train.class_loss import Loss, class_loss, class_weights
 from src.train.class_data import Data
+from src.train.class_loss import Loss, class_loss, class_weights
 from src.train.class_monitor import Best, ClassMonitor
 from src.train.class_output import METRICS, measured, write
 from src.train.class_rows import Reading, class_counts, class_names, read_class_rows, text_alone
@@ -68,9 +68,7 @@ def _fit(config: "TrainConfig", run: Run, base: Base, data: Data, checkpoint: Ch
     done = checkpoint.step if checkpoint else 0
     interrupt = Interrupt()
     loss = class_loss(data.weights, config.classify.label_smoothing)
-    trainer = make_class_trainer(
-        config, run.work, base, data.reading.tokenizer, data.train, data.labels, loss, seed=run.seed
-    )
+    trainer = make_class_trainer(config, run.work, base, data.reading.tokenizer, data.train, data.labels, loss, seed=run.seed)
     trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
     run.log.info("%s trainable parameters", f"{trainable:,}")
     metrics = Metrics(run.work / METRICS, upto=done)
