@@ -134,10 +134,9 @@ def model(tmp_path_factory):
     tokenizer = wordpiece(["shares fall", "shares rise", "the board meets today and tomorrow"], vocab=120)
     torch.manual_seed(2)
     size = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64}
+    size |= {"vocab_size": len(tokenizer), "initializer_range": 0.4}
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: n for n, label in enumerate(LABELS)}}
-    BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), initializer_range=0.4, **size, **names)).save_pretrained(
-        place / "model"
-    )
+    BertForSequenceClassification(BertConfig(**size, **names)).save_pretrained(place / "model")
     tokenizer.save_pretrained(place / "model")
     info = {
         "base": "bert",
@@ -158,10 +157,8 @@ def project(model):
     import shutil
 
     words = ("shares fall", "the board meets", "shares rise", "today shares fall and rise", "tomorrow")
-    rows = [
-        {"id": f"r:{n}", "messages": [{"role": "user", "content": f"{words[n % 5]} {'today ' * (n % 3)}"}], "label": LABELS[n % 3]}
-        for n in range(30)
-    ]
+    texts = [f"{words[n % 5]} {'today ' * (n % 3)}" for n in range(30)]
+    rows = [{"id": f"r:{n}", "messages": [{"role": "user", "content": text}], "label": LABELS[n % 3]} for n, text in enumerate(texts)]
     odd = [
         {"id": "odd:class", "messages": rows[0]["messages"], "label": "sideways"},
         {"id": "odd:none", "messages": rows[0]["messages"], "label": None},

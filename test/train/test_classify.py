@@ -62,7 +62,7 @@ train(train.load("c.yaml", *sys.argv[1:]))
 
 def row(number):
     label = tuple(WORDS)[number % 3]
-    text = f"{THINGS[number % 5]} {WORDS[label][number // 3 % 3]} again" + " today" * (number % 4)
+    text = "today " * (number % 4) + f"{THINGS[number % 5]} {WORDS[label][number // 3 % 3]}"
     messages = [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
     return {"id": f"row:{number}", "messages": messages, "tools": [], "label": label, "tags": [], "sources": []}
 
