@@ -1,4 +1,4 @@
-"""Fine-tune a model on the dataset with QLoRA."""
+"""Train a model: on conversations, plain text, classes or preferences."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -98,11 +98,13 @@ class TrainConfig(StageConfig):
     """End the training after so many measurements in a row that were no better than the best; needs `best`."""
     eval_rows: int = Field(default=500, ge=1)
     """Most validation rows that are measured."""
+    row_losses: Literal["validation", "all"] = "validation"
+    """Which rows' losses are written, the worst first: losses.jsonl, and of the learned rows too train_losses.jsonl, to find bad ones."""
     log_steps: Annotated[int | None, Field(ge=1), Cosmetic()] = None
     """Steps between lines on the console; if none, about twenty lines in all. metrics.jsonl has every step."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `cpu` says that a large model is meant to be trained slowly."""
-    serve_with: Literal["vllm", "transformers"] = "vllm"
+    serve_with: Annotated[Literal["vllm", "transformers"], Cosmetic()] = "vllm"
     """Where it is going to be served; with `transformers` nothing is refused for vLLM's sake."""
     track: Annotated[tuple[Tracker, ...], Cosmetic()] = (Tracker(),)
     """Where numbers go besides metrics.jsonl and loss.png."""
@@ -154,10 +156,11 @@ class TrainConfig(StageConfig):
 
 @stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
 def train(config: TrainConfig, run: Run) -> None:
-    """Train a LoRA adapter on a frozen, quantised base model.
+    """Train a LoRA adapter on a frozen base model, quantised or not, or all weights of the model.
 
-    Writes adapter/ (the weights, the tokenizer, the chat template), metrics.jsonl with loss, learning rate, gradient
-    norm and tokens per second of every step, loss.png and TensorBoard files. A training that was stopped or killed goes
+    Writes adapter/ or model/ (the weights, the tokenizer, the chat template), metrics.jsonl with loss, learning rate,
+    gradient norm and tokens per second of every step, losses.jsonl with the loss of each held-out row, loss.png and
+    TensorBoard files. A training that was stopped or killed goes
     on from its last checkpoint, to the same result.
     """
     from src.models.libraries import routed

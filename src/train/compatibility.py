@@ -39,6 +39,8 @@ def refuse_conflicts(config: "TrainConfig") -> None:
 def conflicts(config: "TrainConfig") -> Iterator[Conflict]:
     """Yield what does not go together."""
     yield from _of_task(config)
+    if config.task == "dpo":
+        yield from _of_preferences(config)
     yield from _of_weights(config)
     yield from _of_machine(config)
     yield from _of_schedule(config)
@@ -51,20 +53,23 @@ def _of_task(config: "TrainConfig") -> Iterator[Conflict]:
         if task in config.model_fields_set and config.task != task:
             yield Conflict((task,), f"means nothing with task {config.task}: remove it, or set task to {task}")
     masked = config.task == "pretrain" and config.pretrain.objective == "masked"
-    if masked and config.packing and "packing" in config.model_fields_set and config.attention in ("auto", "sdpa"):
+    if masked and config.packing and "packing" in config.model_fields_set:
         yield Conflict(("packing",), "masked tokens are learned from both sides, across packed documents: set packing to false")
-    if masked and config.quantization != "none":
-        yield Conflict(("pretrain", "objective"), f"masked learns no {config.quantization} model: set quantization to none")
     if config.task == "pretrain" and config.pretrain.whole_words and not masked:
         yield Conflict(("pretrain", "whole_words"), "only masked hides words: set pretrain.objective to masked, or remove it")
-    if config.task == "dpo" and config.lora is None and config.dpo.reference == "adapter_off":
-        yield Conflict(("dpo", "reference"), "without an adapter there is none to switch off: set it to precomputed")
-    if config.task == "dpo" and config.dpo.loss == "exo_pair" and not config.dpo.label_smoothing:
-        yield Conflict(("dpo", "loss"), "exo_pair takes the logarithm of label_smoothing: set dpo.label_smoothing to 0.001")
     if config.task in ("dpo", "classify") and config.packing and "packing" in config.model_fields_set:
         yield Conflict(("packing",), f"task {config.task} packs nothing: remove it, or set it to false")
     if config.patience and not config.best:
         yield Conflict(("patience",), "needs to know what is better: set best to validation_loss")
+
+
+def _of_preferences(config: "TrainConfig") -> Iterator[Conflict]:
+    if config.lora is None and config.dpo.reference == "adapter_off":
+        yield Conflict(("dpo", "reference"), "without an adapter there is none to switch off: set it to precomputed")
+    if config.dpo.loss == "exo_pair" and not config.dpo.label_smoothing:
+        yield Conflict(("dpo", "loss"), "exo_pair takes the logarithm of label_smoothing: set dpo.label_smoothing to 0.001")
+    if config.dpo.label_smoothing and config.dpo.loss not in ("robust", "exo_pair"):
+        yield Conflict(("dpo", "label_smoothing"), f"{config.dpo.loss} smooths nothing: set dpo.loss to robust or exo_pair, or remove it")
 
 
 def _of_weights(config: "TrainConfig") -> Iterator[Conflict]:
@@ -73,8 +78,6 @@ def _of_weights(config: "TrainConfig") -> Iterator[Conflict]:
         if config.quantization != "none":
             yield Conflict(("lora",), f"null trains all weights, and {config.quantization} ones cannot be: set quantization to none")
         return
-    if lora.dora and config.quantization == "int8":
-        yield Conflict(("lora", "dora"), "DoRA needs the lengths of the weights, which int8 hides: set quantization to nf4 or none")
     whole = set(lora.modules_to_save) - VLLM_WHOLE
     if not isinstance(lora.targets, str) and (both := sorted(whole & set(lora.targets))):
         yield Conflict(("lora", "modules_to_save"), f"{', '.join(both)} cannot be trained whole and get an adapter: name each once")

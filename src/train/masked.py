@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 import torch
-from peft import PeftModel, get_peft_model
+from peft import get_peft_model
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from src.core.errors import MlxError
@@ -53,9 +53,6 @@ def _trainer(config: "TrainConfig", run: Run, base: Base, rows: list[Row]) -> Tr
     if peft:
         peft.task_type = None  # a model that fills in tokens is none of PEFT's tasks, and needs none
         model = get_peft_model(model, peft)
-    if isinstance(model, PeftModel) and base.dtype == "bf16":
-        for weight in model.parameters():
-            weight.data = weight.data.float() if weight.requires_grad else weight.data
     masking = Masking(tokenizer, share=config.pretrain.mask, whole_words=config.pretrain.whole_words, seed=run.seed)
     trainer = Trainer(
         model=model,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from src.train import TrainConfig
 
 FIGURES = "figures.json"
-LOSSES = "losses.jsonl"
+LOSSES, TRAIN_LOSSES = "losses.jsonl", "train_losses.jsonl"
 
 
 def write_output(config: "TrainConfig", run: Run, base: Base, last: Checkpoint, *, seconds: float) -> None:
@@ -49,6 +49,8 @@ def write_output(config: "TrainConfig", run: Run, base: Base, last: Checkpoint, 
     shutil.copy(run.work / METRICS, run.output)
     if (losses := run.work / "losses" / f"{chosen.step}.jsonl").exists():
         shutil.copy(losses, run.output / LOSSES)
+    if (run.work / "losses" / TRAIN_LOSSES).exists():
+        shutil.copy(run.work / "losses" / TRAIN_LOSSES, run.output)
     if (run.work / "tensorboard").exists():
         shutil.copytree(run.work / "tensorboard", run.output / "tensorboard")
     rows = read_metrics(run.output / METRICS)

@@ -12,13 +12,13 @@ from src.core.run import Run
 from src.models.load import load_tokenizer
 from src.models.size import context
 from src.train.base import Base, find_base
-from src.train.checkpoints import Checkpoint, newest
+from src.train.checkpoints import best, newest
 from src.train.fit import fit
-from src.train.heldout import as_figures, heldout, write_losses
-from src.train.output import FIGURES, write_output
+from src.train.heldout import RowLoss, as_figures, heldout, write_losses
+from src.train.output import FIGURES, TRAIN_LOSSES, write_output
 from src.train.packing import EXACT, ROUNDED, check_packing, efficiency
 from src.train.rows import Row, read_rows
-from src.train.trainer import make_trainer
+from src.train.trainer import make_trainer, put_weights
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
@@ -44,19 +44,20 @@ def none_left(run: Run) -> MlxError:
 
 
 def train_rows(config: "TrainConfig", run: Run, base: Base, train: list[Row], validation: list[Row]) -> None:
-    """Train on rows of tokens and labels."""
+    """Train on rows of tokens and labels, and write the output."""
     start = perf_counter()
     checkpoint = newest(run.work / "checkpoints")
-    if checkpoint is None or not checkpoint.last:
-        checkpoint = _fit(config, run, base, train, validation, checkpoint)
+    wanted = run.work / "losses" / TRAIN_LOSSES if config.row_losses == "all" else None
+    if checkpoint is None or not checkpoint.last or (wanted and not wanted.exists()):
+        trainer = make_trainer(config, run.work, base, train, seed=run.seed)
+        measure = _measure(config, trainer)
+        if checkpoint is None or not checkpoint.last:
+            _note_figures(config, run, base, trainer)
+            checkpoint = fit(config, run, trainer, checkpoint, heldout=_heldout(config, run, trainer, measure, validation))
+        if wanted:
+            put_weights(trainer.model, (best(checkpoint) if config.best else checkpoint).folder)
+            write_losses(wanted, measure(train))
     write_output(config, run, base, checkpoint, seconds=perf_counter() - start)
-
-
-def _fit(config: "TrainConfig", run: Run, base: Base, train: list[Row], validation: list[Row], checkpoint: Checkpoint | None) -> Checkpoint:
-    """Train to the end; return the last checkpoint."""
-    trainer = make_trainer(config, run.work, base, train, seed=run.seed)
-    _note_figures(config, run, base, trainer)
-    return fit(config, run, trainer, checkpoint, heldout=_heldout(config, run, trainer, validation))
 
 
 def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrainer") -> None:
@@ -78,22 +79,28 @@ def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrai
     write_text(run.work / FIGURES, json.dumps(figures))
 
 
-def _heldout(config: "TrainConfig", run: Run, trainer: "SFTTrainer", rows: list[Row]) -> Callable[[], dict[str, float]] | None:
+def _measure(config: "TrainConfig", trainer: "SFTTrainer") -> Callable[[list[Row]], list[RowLoss]]:
+    most, pad = config.micro_batch * config.sequence_length, trainer.processing_class.pad_token_id
+
+    def measure(rows: list[Row]) -> list[RowLoss]:
+        with trainer.compute_loss_context_manager():
+            return heldout(trainer.model, rows, most_tokens=most, pad=pad)
+
+    return measure
+
+
+def _heldout(
+    config: "TrainConfig", run: Run, trainer: "SFTTrainer", measure: Callable[[list[Row]], list[RowLoss]], rows: list[Row]
+) -> Callable[[], dict[str, float]] | None:
     if not rows:
         return None
 
-    def measure() -> dict[str, float]:
-        with trainer.compute_loss_context_manager():
-            found = heldout(
-                trainer.model,
-                rows[: config.eval_rows],
-                most_tokens=config.micro_batch * config.sequence_length,
-                pad=trainer.processing_class.pad_token_id,
-            )
+    def look() -> dict[str, float]:
+        found = measure(rows[: config.eval_rows])
         write_losses(run.work / "losses" / f"{trainer.state.global_step}.jsonl", found)
         figures = as_figures(found)
         if config.task == "pretrain":
             figures["validation_perplexity"] = math.exp(min(50.0, figures["validation_loss"]))
         return figures
 
-    return measure
+    return look

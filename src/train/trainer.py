@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -41,6 +43,15 @@ def load_base(config: "TrainConfig", base: Base) -> Any:
         register_varlen()
     dtype = base.dtype if config.lora else "fp32"
     return load(base.path, quantization=config.quantization, dtype=dtype, device=base.device, attention=base.attention).model
+
+
+def put_weights(model: Any, checkpoint: Path) -> None:
+    """Give the model the trained weights of a checkpoint."""
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
+        return
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        model.load_state_dict(load_file(file), strict=False)  # tied weights are stored once, and a shard holds a part
 
 
 def _arguments(config: "TrainConfig", work: Path, base: Base, seed: int) -> SFTConfig:

@@ -13,7 +13,6 @@ REFUSED = {
     "lora.modules_to_save: vLLM serves no whole modules but classifier and score: remove lm_head": (
         "lora.modules_to_save=[lm_head, score]",
     ),
-    "lora.dora: DoRA needs the lengths of the weights": ("lora.dora=true", "quantization=int8", "serve_with=transformers"),
     "lora.modules_to_save: q_proj cannot be trained whole": (
         "lora.modules_to_save=[q_proj]",
         "lora.targets=[q_proj]",
@@ -31,6 +30,7 @@ REFUSED = {
     "scheduler: warmup_stable_decay needs the length": ("scheduler=warmup_stable_decay",),
     "dpo: means nothing with task sft": ("dpo.beta=0.2",),
     "dpo.loss: exo_pair takes the logarithm": ("task=dpo", "dpo.loss=exo_pair"),
+    "dpo.label_smoothing: sigmoid smooths nothing": ("task=dpo", "dpo.label_smoothing=0.1"),
     "packing: task dpo packs nothing": ("task=dpo", "packing=true"),
 }
 

@@ -50,10 +50,11 @@ def test_all_weights_make_a_model_of_its_own(project, curve, precision):
     [
         ("train.lora.rslora=true",),
         ("train.lora.dora=true", "train.serve_with=transformers"),
+        ("train.lora.dora=true", "train.serve_with=transformers", "train.quantization=int8"),
         ("train.lora.modules_to_save=[embed_tokens]", "train.serve_with=transformers"),
         ("train.neftune=5",),
     ],
-    ids=["rslora", "dora", "modules_to_save", "neftune"],
+    ids=["rslora", "dora", "dora_int8", "modules_to_save", "neftune"],
 )
 def test_variants_of_the_adapter_train_and_load(project, curve, variant):
     import torch
@@ -196,3 +197,38 @@ def test_sources_have_curves_of_their_own(project, rewrite, made, curve):
     assert min(parts) < last["validation_loss"] < max(parts)
     assert manifest.info["validation_loss/chats"] == parts[0]
     assert {json.loads(line)["source"] for line in (OUTPUT / "losses.jsonl").read_text().splitlines()} == {"chats", "passages"}
+
+
+@pytest.mark.parametrize("lora", [True, False], ids=["lora", "all_weights"])
+def test_a_bad_row_is_found_by_its_loss_even_if_killed_before(project, rewrite, made, monkeypatch, lora):
+    from src.train import sft
+
+    rows = [made(n) for n in range(24)]
+    rows[5] = {**rows[5], "id": "made:bad", "messages": [rows[5]["messages"][0], {"role": "assistant", "content": "coat bell rope boat"}]}
+    rewrite(train=rows, validation=[made(n) for n in range(50, 54)])
+    settings = ("train.max_steps=24", "train.quantization=none", "train.row_losses=all", "train.best=validation_loss")
+    settings += () if lora else ("train.lora=null", "train.learning_rate=3.0e-3")
+    with monkeypatch.context() as patched:
+        patched.setattr(sft, "put_weights", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            train(project(*settings))
+    with monkeypatch.context() as patched:
+        patched.setattr(sft, "fit", None)  # would fail if it were called
+        train(project(*settings))
+    found = [json.loads(line) for line in (OUTPUT / "train_losses.jsonl").read_text().splitlines()]
+    assert len(found) == 24
+    assert found[0]["id"] == "made:bad"
+    loaded = Trained.of(OUTPUT).load()
+    assert row_loss(loaded, rows[5]) == pytest.approx(found[0]["loss"], abs=1e-3)
+
+
+def row_loss(loaded, row):
+    import torch
+
+    from src.models.template import encode
+
+    encoded = encode(loaded.tokenizer, row["messages"])
+    ids, mask = torch.tensor([encoded.ids]), torch.tensor(encoded.mask).bool()
+    with torch.no_grad():
+        scores = loaded.model(input_ids=ids).logits[0, :-1].log_softmax(-1)
+    return -scores.gather(-1, ids[0, 1:, None])[mask[1:]].mean().item()
