@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from src.models.trained import ADAPTER, Trained
+from src.models.trained import Trained
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
 
     from src.models.class_tokens import TooLong
     from src.models.conversation import Fault
-
-MODEL = "model"
 
 
 class Classifier(Trained):
@@ -27,17 +24,10 @@ class Classifier(Trained):
     """The classes, in the order of the head's outputs."""
     priors: tuple[float, ...]
     """Share of each among the rows it was trained on."""
-    whole: bool
-    """Whether all weights were trained and lie in model/; else an adapter lies beside the base."""
     max_tokens: int
     """Most tokens of a text."""
     too_long: Literal["drop", "truncate"]
     """What becomes of longer ones."""
-
-    @property
-    def adapter(self) -> Path:
-        """Folder of the weights, with the tokenizer and the head's config."""
-        return self.folder / (MODEL if self.whole else ADAPTER)
 
     def open(self, *, device: str = "auto") -> "LoadedClassifier":
         """Load it as it was in training."""
@@ -49,15 +39,15 @@ class Classifier(Trained):
         if dtype == "auto":  # trained elsewhere
             dtype = "fp32" if where == "cpu" else "bf16"
         model = load_classifier(
-            self.adapter.as_posix() if self.whole else self.base_path,
+            self.model,
             labels=self.labels,
-            head=self.adapter,
-            adapter=None if self.whole else self.adapter,
+            head=self.tokenizer,
+            adapter=self.adapter,
             quantization=self.quantization,
-            dtype="fp32" if self.whole else dtype,
+            dtype=dtype if self.adapter else "fp32",
             device=where,
         )
-        return LoadedClassifier(model.eval(), load_tokenizer(self.adapter), self.labels, self.max_tokens, self.too_long, dtype == "bf16")
+        return LoadedClassifier(model.eval(), load_tokenizer(self.tokenizer), self.labels, self.max_tokens, self.too_long, dtype == "bf16")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from src.core.config import Config
 from src.core.errors import did_you_mean
 
-Watched = Literal["loss", "accuracy", "macro_f1", "mcc"]
+Watched = Literal["validation_loss", "validation_accuracy", "validation_macro_f1", "validation_mcc"]
 
 
 class Classification(Config):
@@ -21,12 +21,8 @@ class Classification(Config):
     """Share of a row's weight that is spread evenly over all classes."""
     too_long: Literal["drop", "truncate"] = "drop"
     """What becomes of texts over `sequence_length` tokens: dropped, or their beginning is taken and they are counted as truncated."""
-    watch: tuple[Watched, ...] = Field(default=("macro_f1",), min_length=1)
-    """Figures on the validation split that early stopping looks at."""
-    patience: int | None = Field(default=None, ge=1)
-    """Training ends once none of the watched figures has got better for so many measurements; null: never early."""
-    best: Watched = "macro_f1"
-    """The figure by which the best of all measured states is kept; the untrained one is none of them."""
+    watch: tuple[Watched, ...] = ()
+    """Figures on the validation split of which one has to get better for `patience` not to run out; empty: the one named by `best`."""
 
     @model_validator(mode="after")
     def classes_are_told_apart(self) -> Self:

@@ -4,12 +4,6 @@ import pytest
 
 from src.train import TrainConfig
 from src.train.classification import Classification
-from src.train.selection import best_step, is_spent
-
-
-def history(**figures):
-    count = len(next(iter(figures.values())))
-    return [{"step": 10 * (n + 1), **{f"validation_{name}": values[n] for name, values in figures.items()}} for n in range(count)]
 
 
 def test_weights_are_scikit_learns_and_have_mean_one():
@@ -44,20 +38,40 @@ def test_the_loss_is_cross_entropy_and_does_not_depend_on_how_a_step_is_cut():
     assert passes == pytest.approx(weighed(logits, labels).item())
 
 
-def test_the_best_step_is_the_first_of_equals():
-    assert best_step(history(macro_f1=[0.2, 0.6, 0.4, 0.6]), "macro_f1") == 20
-    assert best_step(history(loss=[0.9, 0.3, 0.8]), "loss") == 20
+def looked(name, patience, watch=(), **figures):
+    """The best step after each measurement, and whether the training would have ended there."""
+    from transformers import TrainerControl, TrainerState
+
+    from src.train.judge import Judge
+
+    judge, state, best, ends = Judge(name, patience=patience, watch=watch), TrainerState(), [], []
+    for number in range(len(next(iter(figures.values())))):
+        state.global_step = number
+        control = TrainerControl()
+        judge.look({figure: values[number] for figure, values in figures.items()}, state, control)
+        best.append(state.best_global_step)
+        ends.append(control.should_training_stop)
+    return best, ends
+
+
+def test_the_best_step_is_the_first_of_equals_and_not_the_untrained_one():
+    assert looked("validation_macro_f1", None, validation_macro_f1=[0.9, 0.2, 0.6, 0.4, 0.6])[0][-1] == 2
+    assert looked("validation_loss", None, validation_loss=[0.1, 0.9, 0.3, 0.8])[0][-1] == 2
 
 
 def test_patience_runs_out_only_when_no_watched_figure_gets_better():
-    accuracy, f1 = [0.5, 0.6, 0.6, 0.6, 0.6], [0.3, 0.3, 0.4, 0.4, 0.4]
-    watched = ("accuracy", "macro_f1")
-    ends = [is_spent(history(accuracy=accuracy[:n], macro_f1=f1[:n]), watched, 2) for n in range(1, 6)]
-    assert ends == [False, False, False, False, True]
-    assert [is_spent(history(accuracy=accuracy[:n]), ("accuracy",), 2) for n in range(1, 6)] == [False, False, False, True, True]
-    assert not is_spent(history(accuracy=accuracy), ("accuracy",), None)
-    assert not is_spent([], watched, 1)
-    assert is_spent(history(loss=[1.0, 1.0]), ("loss",), 1)
+    figures = {"validation_accuracy": [0, 0.5, 0.6, 0.6, 0.6, 0.6], "validation_macro_f1": [0, 0.3, 0.3, 0.4, 0.4, 0.4]}
+    assert looked("validation_macro_f1", 2, tuple(figures), **figures)[1] == [False] * 5 + [True]
+    assert looked("validation_accuracy", 2, **figures)[1] == [False] * 4 + [True] * 2
+    assert not any(looked("validation_accuracy", None, **figures)[1])
+
+
+def test_what_was_measured_before_a_kill_counts():
+    from src.train.judge import Judge
+
+    rows = [{"step": step, "validation_accuracy": accuracy, "validation_loss": 1.0} for step, accuracy in ((0, 0.9), (3, 0.5), (6, 0.4))]
+    judge = Judge("validation_accuracy", patience=3, before=rows, watch=("validation_accuracy", "validation_loss"))
+    assert (judge.best, judge.stale) == (0.5, 1)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +80,7 @@ def test_patience_runs_out_only_when_no_watched_figure_gets_better():
         ({"labels": ("a", "b", "a")}, "labels: 'a' is there twice"),
         ({"labels": ("a",)}, "needs two classes"),
         ({"labels": ("bull", "bear"), "weights": {"bul": 2}}, "no class is called 'bul'; did you mean 'bull'"),
-        ({"watch": ()}, "at least 1 item"),
+        ({"watch": ("macro_f1",)}, "validation_macro_f1"),
     ],
 )
 def test_settings_that_make_no_sense(settings, fault):

@@ -37,7 +37,9 @@ train:
   lora: {r: 4, alpha: 8, targets: [q_proj, v_proj], dropout: 0.1}
   eval_steps: 3
   save_steps: 4
-  classify: {labels: [bearish, neutral, bullish], watch: [accuracy, macro_f1], patience: 8}
+  best: validation_macro_f1
+  patience: 8
+  classify: {labels: [bearish, neutral, bullish], watch: [validation_accuracy, validation_macro_f1]}
 """
 
 # kill -9 in the worst moment: a checkpoint is written and not yet marked, and a better state than it knows of was kept
@@ -120,15 +122,15 @@ def test_a_classifier_learns_resumes_and_predicts_the_same_when_loaded_again(pro
     manifest = train(project(*overrides))
     undisturbed = result()
     assert manifest.info["labels"] == ["bearish", "neutral", "bullish"]
-    assert manifest.info["validation"]["accuracy"] > 0.6
+    assert manifest.info["scores"]["accuracy"] > 0.6
     assert {each.name for each in OUTPUT.iterdir()} >= {"loss.png", "scores.png", "confusion.png", "metrics.jsonl"}
     loaded = Classifier.of(OUTPUT).open()
     assert loaded.model.config.id2label == {0: "bearish", 1: "neutral", 2: "bullish"}
     rows = [row(number) for number in range(48, 66)]
     found = loaded.logits([loaded.encode(each["messages"][0]["content"]) for each in rows], batch_size=4)
     counts = class_scores.confusion([loaded.labels.index(each["label"]) for each in rows], found.argmax(1).tolist(), 3)
-    assert counts == manifest.info["validation"]["confusion"]
-    measured = next(each for each in undisturbed[0] if each["step"] == manifest.info["best_step"] and "validation_loss" in each)
+    assert counts == manifest.info["scores"]["confusion"]
+    measured = next(each for each in undisturbed[0] if each["step"] == manifest.info["written_step"] and "validation_loss" in each)
     shares = loaded.probabilities([loaded.encode(each["messages"][0]["content"]) for each in rows], batch_size=4)
     loss = -np.mean([np.log(shares[n, loaded.labels.index(each["label"])]) for n, each in enumerate(rows)])
     assert loss == pytest.approx(measured["validation_loss"], abs=1e-6)
@@ -145,9 +147,16 @@ def test_a_classifier_learns_resumes_and_predicts_the_same_when_loaded_again(pro
 
 def test_training_ends_early_and_keeps_the_best_state(project):
     """A learning rate of nothing: the first measurement stays the best, and patience runs out two later."""
-    overrides = ("train.learning_rate=1e-12", "train.eval_steps=1", "train.classify.patience=2", "train.max_steps=12", *FULL[:3])
+    overrides = (
+        "train.learning_rate=1e-12",
+        "train.eval_steps=1",
+        "train.patience=2",
+        "train.best=validation_macro_f1",
+        "train.max_steps=12",
+        *FULL[:3],
+    )
     manifest = train(project(*overrides))
-    assert (manifest.info["steps"], manifest.info["best_step"], manifest.info["ended_early"]) == (3, 1, True)
+    assert (manifest.info["steps"], manifest.info["written_step"], manifest.info["ended_early"]) == (3, 1, True)
     assert read_metrics(OUTPUT / "metrics.jsonl")[-1]["step"] == 3
 
 
@@ -168,17 +177,19 @@ def test_the_output_of_an_encoder_is_a_plain_transformers_model(project):
 def test_adapter_and_head_train_in_fp32_and_the_head_is_not_quantised(project):
     import torch
 
+    from src.models.load import load_tokenizer
     from src.models.load_classifier import head_of
     from src.train.base import Base
+    from src.train.class_data import Data
     from src.train.class_loss import class_loss
+    from src.train.class_rows import Reading
     from src.train.class_trainer import make_class_trainer
 
     for quantization in ("nf4", "int8"):
         config = project(f"train.quantization={quantization}", "train.precision=bf16").section("train")
         base = Base("./tiny", "folder", "cpu", "bf16")
-        from src.models.load import load_tokenizer
-
-        trainer = make_class_trainer(config, Path("work"), base, load_tokenizer("./tiny"), [], ("a", "b"), class_loss([1, 1], 0), seed=1)
+        data = Data(Reading(load_tokenizer("./tiny"), ("a", "b"), 64, "drop"), [], [], [1, 1])
+        trainer = make_class_trainer(config, Path("work"), base, data, class_loss([1, 1], 0), seed=1)
         trained = {name: weight.dtype for name, weight in trainer.model.named_parameters() if weight.requires_grad}
         assert set(trained.values()) == {torch.float32}
         assert any("score" in name for name in trained)
@@ -209,7 +220,7 @@ def test_without_a_list_classes_are_those_of_the_rows_and_weights_balance_them(p
     manifest = train(project("train.max_steps=1", "train.classify.labels=[]", "train.classify.weights=balanced", *FULL[:3]))
     assert manifest.info["labels"] == ["bearish", "bullish", "neutral"]
     assert manifest.info["classes"] == {"bearish": 3, "bullish": 8, "neutral": 8}
-    assert manifest.info["weights"]["bearish"] == pytest.approx(19 / 9)
+    assert manifest.info["class_weights"]["bearish"] == pytest.approx(19 / 9)
 
 
 @pytest.mark.parametrize(
