@@ -10,7 +10,7 @@ from src.core.files import atomic
 
 
 def plot(rows: Sequence[dict[str, float]], path: Path, *, title: str, unit: str = "nats per learned token") -> None:
-    """Write a PNG: training and validation loss on the left axis, learning rate on the right one."""
+    """Write a PNG: training and validation loss (`unit`) on the left axis, learning rate on the right one."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     rate = axes.twinx()
