@@ -41,7 +41,6 @@ def test_all_weights_make_a_model_of_its_own(project, curve, precision):
     assert manifest.info["trainable_parameters"] == loaded.model.num_parameters()
     base = trained.load_base()
     assert not torch.equal(logits(base.model, base.tokenizer), logits(loaded.model, loaded.tokenizer))
-    # what is on disk is what was measured
     assert manifest.info["validation_loss"] < manifest.info["validation_loss_before"]
 
 
@@ -126,6 +125,16 @@ def test_the_adapter_of_an_earlier_training_is_trained_on(project, curve):
     shutil.copytree("tiny", "other")
     with pytest.raises(MlxError, match=r"was trained on tiny, and train\.model is other"):
         train(project(*start, "train.model=other"))
+
+
+def test_a_whole_model_is_trained_on_with_an_adapter(project):
+    import shutil
+
+    train(project(*QUICK, "train.lora=null"))
+    shutil.move("checkpoint", "before")
+    train(project("train.start=before/t/train", "train.max_steps=1"))
+    trained = Trained.of(OUTPUT)
+    assert (trained.base_path, trained.weights, trained.quantization) == ("before/t/train/model", "adapter", "nf4")
 
 
 def test_an_nf4_adapter_goes_on_as_it_was_and_not_rounded_to_bf16(project, tmp_path):
