@@ -80,6 +80,8 @@ def _of_weights(config: "TrainConfig") -> Iterator[Conflict]:
         if config.quantization != "none":
             yield Conflict(("lora",), f"null trains all weights, and {config.quantization} ones cannot be: set quantization to none")
         return
+    if lora.dora and config.quantization == "int8":
+        yield Conflict(("lora", "dora"), "PEFT cannot take the lengths of int8 weights: set quantization to nf4 or none")
     whole = set(lora.modules_to_save) - VLLM_WHOLE
     if not isinstance(lora.targets, str) and (both := sorted(whole & set(lora.targets))):
         yield Conflict(("lora", "modules_to_save"), f"{', '.join(both)} cannot be trained whole and get an adapter: name each once")

@@ -13,6 +13,7 @@ REFUSED = {
     "lora.modules_to_save: vLLM serves no whole modules but classifier and score: remove lm_head": (
         "lora.modules_to_save=[lm_head, score]",
     ),
+    "lora.dora: PEFT cannot take the lengths of int8 weights": ("lora.dora=true", "quantization=int8", "serve_with=transformers"),
     "lora.modules_to_save: q_proj cannot be trained whole": (
         "lora.modules_to_save=[q_proj]",
         "lora.targets=[q_proj]",
