@@ -1,9 +1,9 @@
 """Renders conversations with a tokenizer's chat template and finds what of them is learned, many in a row and each text once."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -21,15 +21,22 @@ Messages = Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]] | None
 
 
+Said = tuple[int, str, str]
+"""An assistant message's place, its prompt, and the conversation up to its end."""
+Shape = tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A conversation as text."""
 
     text: str
-    turns: tuple[tuple[int, str, str], ...]
-    """Each assistant message's place, its prompt, and the conversation up to its end."""
     spans: tuple[Span, ...] | None
     """What the template's marks enclose, where it has any."""
+    shape: Shape | None
+    """What decides how a known family's template writes it, beside the words themselves."""
+    said: Callable[[], list[Said]]
+    """Renders what its turns are found by."""
 
 
 class Encoder:
@@ -46,6 +53,7 @@ class Encoder:
         self._given = dict(tokenizer.special_tokens_map)
         self._templates: dict[bool, str] = {}
         self._known: dict[str, list[int]] = {}
+        self._shapes: dict[Shape, tuple[tuple[int, bool], ...]] = {}
         self._ends: dict[tuple[int, ...], bool] = {}
 
     def template(self, tools: Tools) -> str:
@@ -77,35 +85,48 @@ class Encoder:
 
     def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of several texts; the tokenizer makes use of all cores."""
-        return self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"] if texts else []  # type: ignore[no-any-return]
+        if not self.tokenizer.is_fast:
+            return [self.ids(text) for text in texts]
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        return [found.ids for found in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def draft(self, messages: Messages, tools: Tools) -> Draft:
-        """Render a conversation, the prompt of each of its assistant turns, and its marks."""
+        """Render a conversation and its marks.
+
+        Raises:
+            UnfitError: Where the template refuses it.
+        """
         template = self.template(tools)
         made = dialect(template, self._variables).messages(messages)
         if not made:
             raise UnfitError(Fault("template_error", "no messages"))
         text = self._rendered(template, made, tools)
-        turns = []
-        for number, message in enumerate(made):
-            if message["role"] == "assistant":
-                so_far = text if number == len(made) - 1 else self._rendered(template, made[: number + 1], tools)
-                turns.append((number, self._rendered(template, made[:number], tools, prompt=True), so_far))
-        return Draft(text, tuple(turns), self._spans(template, made, tools, text))
+        known = family(template, self._variables)
+        spans = self._spans(template, known.marked if known else template, made, tools, text)
+        shape = (bool(tools), *map(_shape, made)) if known and spans is not None else None
+        return Draft(text, spans, shape, partial(self._said, template, made, tools, text))
 
     def finish(self, draft: Draft, ids: list[int]) -> tuple[Encoded, list[Turn]]:
         """Find the turns of a rendered conversation among its ids, and what of them is learned.
+
+        The prompts of the first conversation of a shape are rendered and compared; in a known family's template nothing
+        but the shape decides about them, so that the marks tell the turns of all that follow.
 
         Raises:
             UnfitError: Where a prompt is no prefix of the conversation.
         """
         places = Places(draft.text, ids, cuts=self._cuts, cut_ids=self._cut_ids, tokenize=self.ids, known=self._known)
-        turns = [self._turn(draft.text, ids, places, *turn) for turn in draft.turns]
-        mask = self._marked(draft, ids, places) if draft.spans is not None else None
-        if mask is None:
-            mask = [0] * len(ids)
-            for turn in turns:
-                mask[turn.start : turn.end] = [1] * (turn.end - turn.start)
+        marked = self._between(draft, ids, places)
+        turns = self._alike(draft.shape, marked, ids)
+        if turns is None:
+            turns = [self._turn(draft.text, ids, places, *turn) for turn in draft.said()]
+            if draft.shape and [(turn.start, turn.end) for turn in turns] == marked:
+                self._shapes[draft.shape] = tuple((turn.number, turn.as_served) for turn in turns)
+        mask = [0] * len(ids)
+        for start, end in [(turn.start, turn.end) for turn in turns] if marked is None else marked:
+            mask[start:end] = [1] * (end - start)
         other = tuple(turn for turn in turns if not turn.as_served)
         for turn in other:
             mask[turn.start : turn.end] = [0] * (turn.end - turn.start)
@@ -127,18 +148,22 @@ class Encoder:
         except UnfitError as error:
             return error.fault
 
-    def _spans(self, template: str, made: list[dict[str, Any]], tools: Tools, text: str) -> tuple[Span, ...] | None:
+    def _said(self, template: str, made: list[dict[str, Any]], tools: Tools, text: str) -> list[Said]:
+        said = []
+        for number, message in enumerate(made):
+            if message["role"] == "assistant":
+                so_far = text if number == len(made) - 1 else self._rendered(template, made[: number + 1], tools)
+                said.append((number, self._rendered(template, made[:number], tools, prompt=True), so_far))
+        return said
+
+    def _spans(self, template: str, marked: str, made: list[dict[str, Any]], tools: Tools, text: str) -> tuple[Span, ...] | None:
         """What the marks enclose: the template's own, or those of the family it is of as long as that renders the same."""
-        marked = template
-        if not is_marked(template):
-            known = family(template, self._variables)
-            if known is None:
-                return None
-            marked = known.marked
+        if not is_marked(marked):
+            return None
         found = Signed.read(self._rendered(_signed(marked), made, tools))
         if found and found.text == text:
             return found.spans
-        return self._tracked(template, made, tools) if marked is template else None
+        return self._tracked(template, made, tools) if is_marked(template) else None
 
     def _tracked(self, template: str, made: list[dict[str, Any]], tools: Tools) -> tuple[Span, ...]:
         """The slower way to what a template's own marks enclose, for those that signs would change."""
@@ -181,15 +206,24 @@ class Encoder:
             self._ends[rest] = not self.tokenizer.decode(list(rest)).strip()
         return last if self._ends[rest] else None
 
-    def _marked(self, draft: Draft, ids: list[int], places: Places) -> list[int] | None:
-        """The mask of the spans; None where one begins or ends inside a token."""
-        mask = [0] * len(ids)
-        for first, last in draft.spans or ():
-            start, end = self._length(draft.text, ids, places, draft.text[:first]), self._length(draft.text, ids, places, draft.text[:last])
+    def _between(self, draft: Draft, ids: list[int], places: Places) -> list[Span] | None:
+        """The tokens that the marks enclose; None where there are none, or one stands inside a token."""
+        if draft.spans is None:
+            return None
+        found = []
+        for first, last in draft.spans:
+            start, end = (self._length(draft.text, ids, places, draft.text[:at]) for at in (first, last))
             if start is None or end is None:
                 return None
-            mask[start:end] = [1] * (end - start)
-        return mask
+            found.append((start, end))
+        return found
+
+    def _alike(self, shape: Shape | None, marked: list[Span] | None, ids: list[int]) -> list[Turn] | None:
+        """The turns of a conversation of a shape that was found sound before."""
+        seen = self._shapes.get(shape) if shape else None
+        if seen is None or marked is None or len(seen) != len(marked) or any(ids[end - 1] not in self.special_ids for _, end in marked):
+            return None
+        return [Turn(start, number, end, end - 1, served) for (number, served), (start, end) in zip(seen, marked, strict=True)]
 
     def difference(self, expected: list[int], ids: list[int]) -> str:
         """Where two encodings part, in words."""
@@ -212,6 +246,12 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 _signed = lru_cache(64)(signed)
+
+
+def _shape(message: Mapping[str, Any]) -> Shape:
+    content = message.get("content") or ""
+    told = (content.startswith("<tool_response>"), content.endswith("</tool_response>"), "<think>" in content, "</think>" in content)
+    return message["role"], bool(content), told, len(message.get("tool_calls") or ()), bool(message.get("reasoning_content"))
 
 
 def _either(texts: Iterable[str]) -> re.Pattern[str] | None:

@@ -41,7 +41,8 @@ def family(template: str, variables: Variables) -> Family | None:
 
 @lru_cache(1)
 def _families() -> tuple[Family, ...]:
-    found = [Family(path.stem, path.read_text(encoding="utf-8").strip()) for path in sorted(FOLDER.glob("*.jinja"))]
+    paths = [*sorted(FOLDER.glob("*.jinja")), FOLDER.with_name("chatml.jinja")]  # the last is of the small base that is made here
+    found = [Family(path.stem if path.parent == FOLDER else "scratch", path.read_text(encoding="utf-8").strip()) for path in paths]
     other = [Family(each.name, mended(each.marked)) for each in found if mended(each.marked) != each.marked]
     return tuple(found + other)
 
