@@ -104,6 +104,8 @@ class Encoder:
             raise UnfitError(Fault("template_error", "no messages"))
         text = self._rendered(template, made, tools)
         known = family(template, self._variables)
+        if known and is_marked(template) and template != known.marked:
+            known = None  # its own marks say what is to be learned
         spans = self._spans(template, known.marked if known else template, made, tools, text)
         shape = (bool(tools), *map(_shape, made)) if known and spans is not None else None
         return Draft(text, spans, shape, partial(self._said, template, made, tools, text))

@@ -58,9 +58,10 @@ def check(tokenizer: PreTrainedTokenizerBase, example: Mapping[str, Any], *, max
     return found if isinstance(found, Fault) else None
 
 
-def examine(tokenizer: PreTrainedTokenizerBase, example: Mapping[str, Any], *, max_tokens: int | None = None) -> Encoded | Fault:
+def examine(tokenizer: PreTrainedTokenizerBase | Encoder, example: Mapping[str, Any], *, max_tokens: int | None = None) -> Encoded | Fault:
     """Do what `check` does and return the tokens of a sound example, for those who need both."""
-    return next(examine_all(Encoder(tokenizer), (example,), max_tokens=max_tokens))
+    encoder = tokenizer if isinstance(tokenizer, Encoder) else Encoder(tokenizer)
+    return next(examine_all(encoder, (example,), max_tokens=max_tokens))
 
 
 def examine_all(encoder: Encoder, examples: Iterable[Mapping[str, Any]], *, max_tokens: int | None = None) -> Iterator[Encoded | Fault]:

@@ -80,7 +80,7 @@ class _Reader:
                 self.counts["examples"] += 1
                 for item in self._of(example, found):
                     if isinstance(item, Row):
-                        self.counts += Counter(rows=1, tokens=len(item.ids), learned=item.learned)
+                        self.counts.update(rows=1, tokens=len(item.ids), learned=item.learned)
                     yield item
 
     def report(self) -> str:
@@ -111,7 +111,7 @@ class _Reader:
                 yield _row(name, lesson)
 
     def _long(self, example: dict[str, Any], whole: Encoded) -> Iterator[Row | Drop]:
-        self.counts += Counter(too_long=1, tokens_lost=len(whole.ids), learned_lost=sum(whole.mask))
+        self.counts.update(too_long=1, tokens_lost=len(whole.ids), learned_lost=sum(whole.mask))
         if self.too_long == "drop":
             yield Drop(example["id"], "too_long", f"{len(whole.ids)} tokens, over {self.longest}", example)
             return
@@ -123,20 +123,14 @@ class _Reader:
             if window.fault:
                 yield Drop(name, window.fault.reason, window.fault.detail, part)
                 continue
-            for item in self._whole(part, self._encoded(part)):
+            for item in self._of(part, examine(self.encoder, part)):
                 if isinstance(item, Row):
-                    self.counts += Counter(parts=1)
-                    self.counts.subtract(tokens_lost=len(item.ids), learned_lost=item.learned)
+                    self.counts.update(parts=1, tokens_lost=-len(item.ids), learned_lost=-item.learned)
                 yield item
 
     def _measure(self, example: Mapping[str, Any], messages: Any) -> int | Fault:
         found = examine(self.encoder, {**example, "messages": messages})
         return found if isinstance(found, Fault) else len(found.ids)
-
-    def _encoded(self, part: Mapping[str, Any]) -> Encoded:
-        found = examine(self.encoder, part)
-        assert isinstance(found, Encoded), found  # it was measured
-        return found
 
 
 def _row(name: str, encoded: Encoded) -> Row:

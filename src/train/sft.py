@@ -47,7 +47,7 @@ def sft(config: "TrainConfig", run: Run) -> None:
     base = find_base(config, run)
     tokenizer = load_tokenizer(base.path)
     longest = min(config.sequence_length, context(base.path) or config.sequence_length)
-    data = Data(read_rows(run, tokenizer, "train", longest=longest), read_rows(run, tokenizer, "validation", longest=longest))
+    data = Data(*(read_rows(run, tokenizer, split, longest=longest, too_long=config.too_long) for split in ("train", "validation")))
     if not data.train:
         reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items()) or "the split is empty"
         raise MlxError(f"no row is left to train on: {reasons}", f"look at {run.ledger.path.name}, or raise train.sequence_length")
