@@ -193,14 +193,8 @@ class Dataset:
         }
         if self.config.decontaminate:
             self.run.info["decontaminate"] = self.unclean.report()
-        if long := self.tokens.long:
-            done = {"drop": "dropped", "split": f"made into {long['parts']:,} parts", "truncate": "left without their earlier turns"}
-            self.run.log.warning(
-                "%d rows over %d tokens were %s: %s tokens lost, %s of them learned (%s.too_long: %s)",
-                *(long["rows"], self.tokens.limit, done[self.config.too_long]),
-                *(f"{max(0, long[name]):,}" for name in ("tokens_lost", "learned_lost")),
-                *(self.run.stage, self.config.too_long),
-            )
+        if self.tokens.long:
+            self.run.log.warning("%s (%s.too_long: %s)", self.tokens.report(), self.run.stage, self.config.too_long)
 
     def judge(self) -> None:
         """Run the checks over what was written.

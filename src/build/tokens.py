@@ -76,19 +76,17 @@ class Tokens:
 
     def _fitted(self, candidate: Candidate, found: Counted | Fault) -> Iterator[Candidate | Drop]:
         example = candidate.example
-        fault = found if isinstance(found, Fault) else None
-        if not fault and candidate.rejected is not None:  # both answers are learned from, the longer one needs the memory
+        if isinstance(found, Counted) and candidate.rejected is not None:  # both answers are learned from, the longer one needs the memory
             other = self._count({**example, "messages": [*candidate.prompt, *candidate.rejected]})
-            fault = other if isinstance(other, Fault) else self._too_long(other)
-            found = max((each for each in (found, other) if isinstance(each, Counted)), key=lambda each: each.tokens)
-        if isinstance(found, Counted) and not fault and (fault := self._too_long(found)):
+            found = other if isinstance(other, Fault) or other.tokens > found.tokens else found
+        if isinstance(found, Counted) and (over := self._too_long(found)):
             if candidate.rejected is None and self.too_long != "drop":
                 yield from self._parts(candidate, found)
                 return
             self.long.update(rows=1, tokens_lost=found.tokens, learned_lost=found.learned)
-        if fault or isinstance(found, Fault):
-            fault = fault or found  # type: ignore[assignment]
-            yield Drop(example["id"], fault.reason, fault.detail, dict(example))
+            found = over
+        if isinstance(found, Fault):
+            yield Drop(example["id"], found.reason, found.detail, dict(example))
             return
         candidate.tokens, candidate.trained = found.tokens, found.learned
         yield candidate
@@ -108,6 +106,13 @@ class Tokens:
                 continue
             self.long.update(parts=1, tokens_lost=-counted.tokens, learned_lost=-counted.learned)
             yield replace(candidate, example=part, tokens=counted.tokens, trained=counted.learned)
+
+    def report(self) -> str:
+        """What became of conversations that were too long, in words."""
+        lost, learned = (f"{max(0, self.long[name]):,}" for name in ("tokens_lost", "learned_lost"))
+        done = {"drop": "dropped", "split": f"made into {self.long['parts']:,} parts", "truncate": "left without their earlier turns"}
+        rows = f"{self.long['rows']:,} rows over {self.limit:,} tokens were {done[self.too_long]}"
+        return f"{rows}: {lost} tokens lost, {learned} of them learned"
 
     def template(self, name: str | None) -> dict[str, str] | None:
         """What serving has to agree with: the hash of the template and tokenizer."""
@@ -131,7 +136,12 @@ class Tokens:
     def _too_long(self, counted: Counted) -> Fault | None:
         if counted.tokens <= self.limit:
             return None
-        return Fault("too_long", f"{counted.tokens} tokens, over {self.limit}" if self.exact else f"about {counted.tokens} tokens (estimated), over {self.limit}")
+        return Fault(
+            "too_long",
+            f"{counted.tokens} tokens, over {self.limit}"
+            if self.exact
+            else f"about {counted.tokens} tokens (estimated), over {self.limit}",
+        )
 
     def _length(self, example: Mapping[str, Any], messages: Sequence[Any]) -> int | Fault:
         found = self._count({**example, "messages": messages})

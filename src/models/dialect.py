@@ -116,7 +116,9 @@ def _well(text: str) -> bool:
     return there and "'probe'" not in text and '\\"probe' not in text and "None" not in text
 
 
-def _render(template: str, specials: tuple[tuple[str, str], ...], messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+def _render(
+    template: str, specials: tuple[tuple[str, str], ...], messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None
+) -> str:
     try:
         rendered, _ = render_jinja_template([messages], tools, chat_template=template, **dict(specials))
     except BROKEN:

@@ -49,7 +49,9 @@ class Encoder:
         self.specials = _either({token.content for token in added.values() if token.special})
         self._cut_ids = frozenset(number for number, token in added.items() if not token.normalized)
         self._cuts = _either({added[number].content for number in self._cut_ids}) if tokenizer.is_fast else None
-        self._variables: Variables = tuple((name, str(value)) for name, value in sorted(tokenizer.special_tokens_map.items()) if isinstance(value, str))
+        self._variables: Variables = tuple(
+            (name, str(value)) for name, value in sorted(tokenizer.special_tokens_map.items()) if isinstance(value, str)
+        )
         self._given = dict(tokenizer.special_tokens_map)
         self._templates: dict[bool, str] = {}
         self._known: dict[str, list[int]] = {}
@@ -123,7 +125,9 @@ class Encoder:
         marked = self._between(draft, ids, places)
         turns = self._alike(draft.shape, marked, ids)
         if turns is None:
-            turns = [self._turn(draft.text, ids, places, *turn) for turn in draft.said()]
+            said = draft.said()
+            spans = marked if marked and len(marked) == len(said) else [None] * len(said)
+            turns = [self._turn(draft.text, ids, places, span, *turn) for turn, span in zip(said, spans, strict=True)]
             if draft.shape and [(turn.start, turn.end) for turn in turns] == marked:
                 self._shapes[draft.shape] = tuple((turn.number, turn.as_served) for turn in turns)
         mask = [0] * len(ids)
@@ -173,21 +177,23 @@ class Encoder:
         _, spans = render_jinja_template([made], given, chat_template=template, return_assistant_tokens_mask=True, **self._given)
         return tuple(spans[0])
 
-    def _turn(self, text: str, ids: list[int], places: Places, number: int, prompt: str, so_far: str) -> Turn:
-        start = self._length(text, ids, places, prompt)
-        if start is None:
-            raise UnfitError(Fault("prompt_not_prefix", f"message {number}: {self.difference(self.ids(prompt), ids)}"))
-        end = self._length(text, ids, places, so_far)
-        if end is not None:
+    def _turn(self, text: str, ids: list[int], places: Places, span: Span | None, number: int, prompt: str, so_far: str) -> Turn:
+        start, end = (self._length(text, ids, places, part) for part in (prompt, so_far))
+        if start is not None and end is not None:
             stop = self._stop(ids[start:end])
             return Turn(start, number, end if stop is None else start + stop + 1, None if stop is None else start + stop)
-        # a template may write a turn otherwise once others follow (Qwen 3 drops its thoughts): it ends with the same token
-        alone = self.ids(so_far)
-        stop = self._stop(alone[start:])
-        place = None if stop is None else next((n for n in range(start, len(ids)) if ids[n] == alone[start + stop]), None)
+        # a template may write turns otherwise once others follow (Qwen 3 drops its thoughts); alone it has to hold
+        alone, expected = self.ids(so_far), self.ids(prompt)
+        if alone[: len(expected)] != expected:
+            raise UnfitError(Fault("prompt_not_prefix", f"message {number}: {self.difference(expected, alone)}"))
+        if span:
+            return Turn(span[0], number, span[1], span[1] - 1, as_served=False)
+        stop = self._stop(alone[len(expected) :])
+        first = 0 if start is None else start
+        place = None if stop is None else next((n for n in range(first, len(ids)) if ids[n] == alone[len(expected) + stop]), None)
         if place is None:
             raise UnfitError(Fault("turn_not_prefix", f"message {number}: {self.difference(alone, ids)}"))
-        return Turn(start, number, place + 1, place, as_served=False)
+        return Turn(first if start is not None else place + 1, number, place + 1, place, as_served=False)
 
     def _length(self, text: str, ids: list[int], places: Places, part: str) -> int | None:
         """How many of the ids are those of `part`, or None where it is no token prefix of the whole."""

@@ -74,7 +74,9 @@ def _probes() -> tuple[tuple[list[dict[str, Any]], list[dict[str, Any]] | None, 
     return tuple(itertools.product(chats, (None, [tool], [tool, tool]), (False, True)))
 
 
-def _render(template: str, variables: Variables, chat: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None, prompt: bool) -> str | None:  # noqa: FBT001
+def _render(
+    template: str, variables: Variables, chat: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None, prompt: bool
+) -> str | None:
     try:
         rendered, _ = render_jinja_template([chat], tools, chat_template=template, add_generation_prompt=prompt, **dict(variables))
     except BROKEN:

@@ -17,7 +17,14 @@ class Places:
     """
 
     def __init__(
-        self, text: str, ids: list[int], *, cuts: re.Pattern[str] | None, cut_ids: Collection[int], tokenize: Tokenize, known: dict[str, list[int]]
+        self,
+        text: str,
+        ids: list[int],
+        *,
+        cuts: re.Pattern[str] | None,
+        cut_ids: Collection[int],
+        tokenize: Tokenize,
+        known: dict[str, list[int]],
     ) -> None:
         self._text, self._ids = text, ids
         self._tokenize, self._known = tokenize, known

@@ -23,7 +23,8 @@ def steady(tokenizer: Any) -> None:
     if made != template:
         tokenizer.chat_template = made
         logging.getLogger("mlx.models").info(
-            "%s: its chat template moves the system prompt, the tools or the date as a conversation goes on; here they stay", tokenizer.name_or_path
+            "%s: its chat template moves the system prompt, the tools or the date as a conversation goes on; here they stay",
+            tokenizer.name_or_path,
         )
 
 

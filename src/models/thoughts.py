@@ -20,8 +20,10 @@ def thought_faults(messages: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
             continue
         tags = _TAG.findall(content)
         where = f"message {number}"
-        if len(tags) > 1 and tuple(tags) != TAGS or tags and message.get("reasoning_content"):
-            yield Fault("think_twice", f"{where}: {len(tags)} tags" + (" beside reasoning_content" if message.get("reasoning_content") else ""))
+        if (len(tags) > 1 and tuple(tags) != TAGS) or (tags and message.get("reasoning_content")):
+            yield Fault(
+                "think_twice", f"{where}: {len(tags)} tags" + (" beside reasoning_content" if message.get("reasoning_content") else "")
+            )
         elif tags == ["<think>"]:
             yield Fault("think_unclosed", f"{where}: <think> without </think>")
         elif tags == ["</think>"]:
@@ -37,7 +39,10 @@ def thinks(message: Mapping[str, Any]) -> bool:
     if message.get("role") != "assistant":
         return False
     content = message.get("content") or ""
-    return bool((message.get("reasoning_content") or "").strip() or ("<think>" in content and content.split("<think>")[1].split("</think>")[0].strip()))
+    return bool(
+        (message.get("reasoning_content") or "").strip()
+        or ("<think>" in content and content.split("<think>")[1].split("</think>")[0].strip())
+    )
 
 
 def without_thoughts(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

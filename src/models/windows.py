@@ -93,7 +93,10 @@ def _last(exchanges: list[list[Message]], fits: _Fits) -> Iterator[_Part]:
     if count:
         yield exchanges[-1][:count], None
     else:
-        yield exchanges[-1], Fault("nothing_left", f"the last exchange alone is over {fits.limit} tokens, and no part of it ends with an answer")
+        yield (
+            exchanges[-1],
+            Fault("nothing_left", f"the last exchange alone is over {fits.limit} tokens, and no part of it ends with an answer"),
+        )
 
 
 def _shortened(exchange: list[Message], fits: _Fits) -> Iterator[_Part]:

@@ -86,9 +86,11 @@ class _Reader:
     def report(self) -> str:
         """What became of rows that were too long, in words."""
         counts = self.counts
-        lost = f"{counts['tokens_lost']:,} tokens lost, {counts['learned_lost']:,} of them learned"
+        lost = f"{max(0, counts['tokens_lost']):,} tokens lost, {max(0, counts['learned_lost']):,} of them learned"
         done = {"drop": "dropped", "split": f"made into {counts['parts']:,} parts", "truncate": "left without their earlier turns"}
-        return f"{counts['too_long']:,} rows over {self.longest:,} tokens were {done[self.too_long]}: {lost} (train.too_long: {self.too_long})"
+        return (
+            f"{counts['too_long']:,} rows over {self.longest:,} tokens were {done[self.too_long]}: {lost} (train.too_long: {self.too_long})"
+        )
 
     def _of(self, example: dict[str, Any], found: Encoded | Fault) -> Iterator[Row | Drop]:
         if isinstance(found, Fault):

@@ -45,9 +45,7 @@ FAMILIES = {
         "<s>", "</s>", ("[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]")
     ),
     "qwen2_5": Family(None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>"), ("<tool_call>", "</tool_call>"), "qwen2_5"),
-    "qwen3": Family(
-        None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>"), ("<tool_call>", "</tool_call>", "<think>", "</think>"), "qwen3"
-    ),
+    "qwen3": Family(None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>"), ("<tool_call>", "</tool_call>", "<think>", "</think>"), "qwen3"),
     "gemma3": Family("<bos>", "<end_of_turn>", ("<start_of_turn>",), official="gemma3"),
     "chatml": Family("<|endoftext|>", "<|im_end|>", ("<|im_start|>",)),
 }
@@ -60,7 +58,12 @@ def official(name: str) -> str:
         return CHATML
     if name == "mistral_v03":
         return Path(__file__).with_name("mistral_v03.jinja").read_text(encoding="utf-8")
-    return (Path(find_spec("trl").origin).parent / "chat_templates" / f"{FAMILIES[name].official}.jinja").read_text(encoding="utf-8")
+    return of_trl(str(FAMILIES[name].official))
+
+
+def of_trl(name: str) -> str:
+    """A template of a real model, as the training library ships it."""
+    return (Path(find_spec("trl").origin).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
 
 
 def marked(name: str) -> str:
@@ -76,9 +79,7 @@ def _learned() -> str:
     )
     learner.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    learner.train_from_iterator(
-        TEXTS * 5, trainers.BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False)
-    )
+    learner.train_from_iterator(TEXTS * 5, trainers.BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False))
     return learner.to_str()
 
 
