@@ -10,8 +10,6 @@ from src.core.ledger import Ledger
 from src.models.load import load_tokenizer
 from src.train.rows import read_rows
 
-from ..models.families import tokenizer_of
-
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
@@ -93,7 +91,7 @@ def test_a_row_that_truncation_leaves_nothing_of_is_named(read):
     assert not rows and ledger.reasons == {"nothing_left": 1}
 
 
-def test_turns_that_a_whole_cannot_teach_become_rows(read):
+def test_turns_that_a_whole_cannot_teach_become_rows(read, tokenizer_of):
     rows, _, info = read([example("a", exchange(1), exchange(2))], longest=500, tokenizer=tokenizer_of("qwen3"))
     assert [row.id for row in rows] == ["a", "a#turn2"] and info["turns_apart"] == 1 and info["examples"] == 1
     rows, ledger, _ = read([example("a", exchange(1), exchange(2, 60))], longest=100, tokenizer=tokenizer_of("qwen3"), too_long="split")
