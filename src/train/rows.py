@@ -32,6 +32,8 @@ class Row:
     ids: "array[int]"
     labels: "array[int]"
     """The ids where the assistant speaks, -100 elsewhere."""
+    source: str = ""
+    """What kind of source it comes from, as its tag `source:` says."""
 
     @property
     def learned(self) -> int:
@@ -101,7 +103,7 @@ class _Reader:
             yield from self._whole(example, found)
 
     def _whole(self, example: Mapping[str, Any], encoded: Encoded) -> Iterator[Row | Drop]:
-        yield _row(example["id"], encoded)
+        yield _row(example["id"], encoded, example.get("tags"))
         for number, lesson in lessons(self.encoder, example["messages"], example.get("tools"), encoded) if encoded.unlearned else ():
             name = f"{example['id']}#turn{number}"
             if isinstance(lesson, Encoded) and len(lesson.ids) > self.longest:
@@ -110,7 +112,7 @@ class _Reader:
                 yield Drop(name, lesson.reason, lesson.detail, {**example, "messages": list(example["messages"][: number + 1])})
             else:
                 self.counts["turns_apart"] += 1
-                yield _row(name, lesson)
+                yield _row(name, lesson, example.get("tags"))
 
     def _long(self, example: dict[str, Any], whole: Encoded) -> Iterator[Row | Drop]:
         self.counts.update(too_long=1, tokens_lost=len(whole.ids), learned_lost=sum(whole.mask))
@@ -135,9 +137,14 @@ class _Reader:
         return found if isinstance(found, Fault) else len(found.ids)
 
 
-def _row(name: str, encoded: Encoded) -> Row:
+def _row(name: str, encoded: Encoded, tags: Iterable[str] | None) -> Row:
     labels = (each if learned else IGNORED for each, learned in zip(encoded.ids, encoded.mask, strict=True))
-    return Row(name, array("i", encoded.ids), array("i", labels))
+    return Row(name, array("i", encoded.ids), array("i", labels), source_of(tags or ()))
+
+
+def source_of(tags: Iterable[str]) -> str:
+    """The value of the tag `source:`; empty where there is none."""
+    return next((tag.removeprefix("source:") for tag in tags if tag.startswith("source:")), "")
 
 
 def as_columns(rows: Iterable[Row]) -> dict[str, list[Any]]:
