@@ -30,7 +30,7 @@ class Trained(Config):
     """The same folder, from the training's own: it is found when both have moved together."""
     base_fingerprint: str | None = None
     """Stands for the base's config and weights, where it is a folder."""
-    task: Literal["sft"] = "sft"
+    task: Literal["sft", "pretrain", "classify", "dpo"] = "sft"
     quantization: Literal["nf4", "int8", "none"]
     """How the base's weights were kept in training; an adapter fits best on the same."""
     dtype: Literal["bf16", "fp16", "fp32"]

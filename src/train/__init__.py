@@ -1,32 +1,26 @@
 """Fine-tune a model on the dataset with QLoRA."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from src.core.config import Config, Cosmetic
+from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.track import Tracker
+from src.train.classification import Classification
+from src.train.compatibility import conflicts
+from src.train.lora import Lora
+from src.train.preference import Preference
+from src.train.pretraining import Pretraining
 
-Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Task = Literal["sft", "pretrain", "classify", "dpo"]
 Optimizer = Literal[
     "adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "lion_8bit", "paged_lion_8bit", "adafactor"
 ]
-
-
-class Lora(Config):
-    """Low-rank matrices beside the frozen weights: what is trained."""
-
-    r: int = Field(default=16, ge=1, le=512)
-    """Rank; 512 is the most that vLLM serves."""
-    alpha: float = Field(default=32, gt=0)
-    """Scale: the adapter counts alpha / r times."""
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the adapter's inputs that are zeroed in training."""
-    targets: Literal["all-linear"] | Annotated[tuple[Projection, ...], Field(min_length=1)] = "all-linear"
-    """Which linear layers get an adapter: all but the output head, or a list of projections."""
 
 
 class ScratchBase(Config):
@@ -39,13 +33,15 @@ class ScratchBase(Config):
 class TrainConfig(StageConfig):
     """Fine-tune a model on the dataset."""
 
-    task: Literal["sft"] = "sft"
-    """What is learned: `sft`, the assistant's turns of each conversation."""
+    task: Task = "sft"
+    """What is learned: `sft`, the assistant's turns of each conversation; `pretrain`, plain text; `classify`, a label; `dpo`, which of two
+    answers is better."""
     model: str
     """Hub id or folder of the base model, or `scratch`: a small one made here from the dataset's own texts."""
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     """How the frozen weights are kept: 4-bit NF4 with double quantisation, LLM.int8, or unquantised."""
-    lora: Lora = Lora()
+    lora: Lora | None = Lora()
+    """The adapter; `null` trains all weights of the model instead."""
     learning_rate: float = Field(default=2e-4, gt=0)
     """Highest learning rate."""
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
@@ -87,6 +83,9 @@ class TrainConfig(StageConfig):
     track: Annotated[tuple[Tracker, ...], Cosmetic()] = (Tracker(),)
     """Where numbers go besides metrics.jsonl and loss.png."""
     scratch: ScratchBase = ScratchBase()
+    pretrain: Pretraining = Pretraining()
+    classify: Classification = Classification()
+    dpo: Preference = Preference()
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
@@ -97,6 +96,12 @@ class TrainConfig(StageConfig):
                 f"effective_batch {whole} is no multiple of micro_batch {part}: set effective_batch to {' or '.join(map(str, near))}, "
                 f"or micro_batch to one of {', '.join(str(n) for n in range(1, whole + 1) if whole % n == 0)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if found := list(conflicts(self)):
+            raise ValueError("; ".join(found))
         return self
 
     def files(self) -> tuple[Path, ...]:
@@ -127,6 +132,14 @@ def train(config: TrainConfig, run: Run) -> None:
     from src.models.libraries import routed
 
     with routed():
-        from src.train.sft import sft
+        work = _task(config.task)
     with routed():  # once more: some libraries put up a console handler when they are imported
-        sft(config, run)
+        work(config, run)
+
+
+def _task(task: Task) -> Callable[[TrainConfig, Run], None]:
+    if task == "sft":
+        from src.train.sft import sft
+
+        return sft
+    raise MlxError(f"train.task {task} is not there yet", "set train.task to sft")

@@ -22,7 +22,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
     Args:
         logs: Where the numbers go.
         seen: Tokens learned from and tokens in all, so far.
-        heldout: Measures the held-out loss; None where there is nothing to measure it on.
+        heldout: Measures on rows that are not learned, `validation_loss` among others; None where there are none.
         eval_steps: Steps between two measurements; None for about ten in all.
         log_steps: Steps between two lines on the console; None for about twenty in all.
         interrupt: Asked whether to stop.
@@ -33,7 +33,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         logs: Sequence[Log],
         *,
         seen: tuple[float, float],
-        heldout: Callable[[], float] | None,
+        heldout: Callable[[], Mapping[str, float]] | None,
         eval_steps: int | None,
         log_steps: int | None,
         interrupt: Interrupt,
@@ -126,9 +126,9 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
     def _measure(self, step: int) -> None:
         if self.heldout is None:
             return
-        loss = self.heldout()
-        self._note(step, {"validation_loss": loss})
-        self.console.info("step %d  validation loss %.3f (perplexity %.2f)", step, loss, math.exp(min(loss, 50)))
+        found = self.heldout()
+        self._note(step, found)
+        self.console.info("step %d  %s", step, ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items()))
 
     def _note(self, step: int, values: Mapping[str, float]) -> None:
         for log in self.logs:

@@ -8,8 +8,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from src.core.errors import MlxError
 from src.core.files import write_text
 from src.core.run import Run
@@ -18,13 +16,11 @@ from src.models.load import load_tokenizer
 from src.models.size import context
 from src.models.template import template_hash
 from src.models.trained import ADAPTER, Trained, beside, fingerprint
-from src.track import Log
-from src.track.metrics import Metrics, read_metrics
+from src.track.metrics import read_metrics
 from src.train.base import Base, find_base
-from src.train.checkpoints import Checkpoint, MarkWhole, newest
+from src.train.checkpoints import Checkpoint, newest
+from src.train.fit import METRICS, fit
 from src.train.heldout import heldout_loss
-from src.train.interrupt import Interrupt
-from src.train.monitor import Monitor
 from src.train.packing import EXACT, ROUNDED, check_packing, efficiency
 from src.train.plot import plot
 from src.train.rows import Row, read_rows
@@ -35,7 +31,7 @@ if TYPE_CHECKING:
 
     from src.train import TrainConfig
 
-METRICS, FIGURES = "metrics.jsonl", "figures.json"
+FIGURES = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -64,47 +60,9 @@ def sft(config: "TrainConfig", run: Run) -> None:
 
 def _fit(config: "TrainConfig", run: Run, base: Base, data: Data, checkpoint: Checkpoint | None) -> Checkpoint:
     """Train to the end; return the last checkpoint."""
-    done = checkpoint.step if checkpoint else 0
-    interrupt = Interrupt()
     trainer = make_trainer(config, run.work, base, data.train, seed=run.seed)
     _note_figures(config, run, base, trainer)
-    metrics = Metrics(run.work / METRICS, upto=done)
-    opened = (tracker.open(run.work, upto=done) for tracker in config.track)
-    logs: list[Log] = [metrics, *(log for log in opened if log)]
-    monitor = Monitor(
-        logs,
-        seen=(metrics.last.get("tokens", 0), metrics.last.get("tokens_all", 0)),
-        heldout=_heldout(config, trainer, data.validation),
-        eval_steps=config.eval_steps,
-        log_steps=config.log_steps,
-        interrupt=interrupt,
-    )
-    trainer.add_callback(MarkWhole())
-    trainer.add_callback(monitor)
-    trainer.model.register_forward_pre_hook(monitor.count, with_kwargs=True)
-    if checkpoint:
-        run.log.info("going on from step %d", checkpoint.step)
-    try:
-        with interrupt.watched():
-            trainer.train(resume_from_checkpoint=checkpoint.folder.as_posix() if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(config) from error
-    finally:
-        for log in logs:
-            log.close()
-    found = newest(run.work / "checkpoints")
-    if found is None or not found.last:
-        run.log.info("stopped after step %d: the same command goes on from there", found.step if found else 0)
-        raise KeyboardInterrupt
-    return found
-
-
-def _out_of_memory(config: "TrainConfig") -> MlxError:
-    smaller = f"train.micro_batch to {config.micro_batch // 2}" if config.micro_batch > 1 else "train.sequence_length"
-    return MlxError(
-        f"the GPU's memory is full with train.micro_batch {config.micro_batch} and train.sequence_length {config.sequence_length}",
-        f"lower {smaller}, set train.gradient_checkpointing to true or train.optimizer to paged_adamw_8bit",
-    )
+    return fit(config, run, trainer, checkpoint, heldout=_heldout(config, trainer, data.validation))
 
 
 def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrainer") -> None:
@@ -125,18 +83,19 @@ def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrai
     write_text(run.work / FIGURES, json.dumps(figures))
 
 
-def _heldout(config: "TrainConfig", trainer: "SFTTrainer", rows: list[Row]) -> Callable[[], float] | None:
+def _heldout(config: "TrainConfig", trainer: "SFTTrainer", rows: list[Row]) -> Callable[[], dict[str, float]] | None:
     if not rows:
         return None
 
-    def measure() -> float:
+    def measure() -> dict[str, float]:
         with trainer.compute_loss_context_manager():
-            return heldout_loss(
+            loss = heldout_loss(
                 trainer.model,
                 rows[: config.eval_rows],
                 most_tokens=config.micro_batch * config.sequence_length,
                 pad=trainer.processing_class.pad_token_id,
             )
+        return {"validation_loss": loss}
 
     return measure
 
@@ -157,7 +116,7 @@ def _write(config: "TrainConfig", run: Run, base: Base, checkpoint: Checkpoint, 
     if (run.work / "tensorboard").exists():
         shutil.copytree(run.work / "tensorboard", run.output / "tensorboard")
     rows = read_metrics(run.output / METRICS)
-    plot(rows, run.output / "loss.png", title=f"{run.name}: {Path(config.model).name}, {config.quantization}, LoRA r={config.lora.r}")
+    plot(rows, run.output / "loss.png", title=f"{run.name}: {Path(config.model).name}, {method(config)}")
     made = run.input("dataset").manifest
     is_folder = base.kind != "hub"
     trained = Trained(
@@ -174,6 +133,11 @@ def _write(config: "TrainConfig", run: Run, base: Base, checkpoint: Checkpoint, 
     )
     figures = json.loads((run.work / FIGURES).read_text(encoding="utf-8"))
     run.info |= trained.as_info() | figures | _summary(rows, checkpoint, seconds)
+
+
+def method(config: "TrainConfig") -> str:
+    """How it is trained, in a few words."""
+    return f"{config.quantization}, LoRA r={config.lora.r}" if config.lora else "all weights"
 
 
 def _summary(rows: list[dict[str, float]], checkpoint: Checkpoint, seconds: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from trl import SFTConfig, SFTTrainer
 from src.core.errors import MlxError
 from src.models.load import load
 from src.train.base import Base
+from src.train.lora import Lora
 from src.train.rows import Row, as_columns
 
 if TYPE_CHECKING:
@@ -21,19 +22,14 @@ def make_trainer(config: "TrainConfig", work: Path, base: Base, rows: list[Row],
     """Load the base, put a fresh adapter on it and pack the rows."""
     datasets.disable_progress_bars()
     loaded = load(base.path, quantization=config.quantization, dtype=base.dtype, device=base.device)
-    _must_have(loaded.model, config.lora.targets)
+    if config.lora:
+        _must_have(loaded.model, config.lora.targets)
     trainer = SFTTrainer(
         model=loaded.model,
         args=_arguments(config, work, base, seed),
         train_dataset=datasets.Dataset.from_dict(as_columns(rows)),
         processing_class=loaded.tokenizer,
-        peft_config=LoraConfig(
-            r=config.lora.r,
-            lora_alpha=config.lora.alpha,
-            lora_dropout=config.lora.dropout,
-            target_modules=config.lora.targets if isinstance(config.lora.targets, str) else list(config.lora.targets),
-            task_type="CAUSAL_LM",
-        ),
+        peft_config=adapter(config.lora) if config.lora else None,
     )
     trainer.remove_callback(PrinterCallback)
     _none_lost(trainer, rows, packing=config.packing)
@@ -43,6 +39,20 @@ def make_trainer(config: "TrainConfig", work: Path, base: Base, rows: list[Row],
         if weight.requires_grad:
             weight.data = weight.data.float()
     return trainer
+
+
+def adapter(lora: Lora, task_type: str = "CAUSAL_LM") -> LoraConfig:
+    """What PEFT has to make."""
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        modules_to_save=list(lora.modules_to_save) or None,
+        task_type=task_type,
+    )
 
 
 def _must_have(model: Any, targets: str | tuple[str, ...]) -> None:
