@@ -1,4 +1,4 @@
-"""How `vllm serve` is called for a model, with or without a LoRA adapter on it, and where its executable is."""
+"""How `vllm serve` is called for a base model with a LoRA adapter, and where its executable is."""
 
 import json
 import os
@@ -49,6 +49,7 @@ def command(
     *,
     base: str,
     adapter: Path | None,
+    tokenizer: Path,
     name: str,
     port: int,
     dtype: str,
@@ -58,13 +59,12 @@ def command(
     gpu_memory_utilization: float | None = None,
     extra: Iterable[str] = (),
 ) -> list[str]:
-    """Spell the command that serves `adapter` on `base` as the model `name`, with the adapter's tokenizer and chat template.
+    """Spell the command that serves `adapter` on `base`, or `base` alone, as the model `name`, with the training's tokenizer and template.
 
-    Without an adapter `base` itself is served. `extra` comes last, so that it wins.
+    `extra` comes last, so that it wins.
     """
-    made = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype]
+    made = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--tokenizer", tokenizer.as_posix(), "--dtype", dtype]
     if adapter:
-        made += ["--tokenizer", adapter.as_posix()]
         made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
     else:
         made += ["--served-model-name", name]

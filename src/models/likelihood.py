@@ -17,6 +17,7 @@ class Masked(Protocol):
     def mask(self) -> list[int]:
         """1 where a token counts."""
 
+
 _SLICE = 1024  # positions whose logits are turned into float32 at once: a long row over a large vocabulary is gigabytes
 
 

@@ -9,7 +9,7 @@ from peft.utils.integrations import dequantize_module_weight
 from peft.utils.other import AuxiliaryTrainingWrapper, ModulesToSaveWrapper
 
 from src.core.errors import MlxError
-from src.models.load import Loaded, attach, load
+from src.models.load import Loaded, attach, load, load_tokenizer
 from src.models.trained import Trained
 
 ONLY = "default"
@@ -19,22 +19,15 @@ OTHERWISE = "serve it with its adapter: serve.engine.type=transformers"
 
 def load_dequantized(trained: Trained, *, device: str = "auto") -> Loaded:
     """Load the base with the weights that its quantised ones stand for, and the adapter on it: what a merge has to equal."""
-    alone = trained.load_base(device=device)
+    alone = load(trained.model, quantization=trained.quantization, dtype=trained.dtype, device=device)
     if trained.quantization != "none":
         alone.model.dequantize()
-    return Loaded(attach(alone.model, trained.adapter).eval() if has_adapter(trained) else alone.model, alone.tokenizer)
+    return Loaded(attach(alone.model, trained.adapter).eval() if trained.adapter else alone.model, load_tokenizer(trained.tokenizer))
 
 
 def load_on_original(trained: Trained, *, dtype: str | None = None, device: str = "auto") -> Loaded:
     """Load the unquantised base with the adapter on it: what servers run that keep whole weights."""
-    if not has_adapter(trained):
-        return trained.load(dtype=dtype, device=device)
-    return load(trained.base_path, adapter=trained.adapter, dtype=dtype or trained.dtype, device=device)
-
-
-def has_adapter(trained: Trained) -> bool:
-    """Whether the training left an adapter, and not all weights."""
-    return (trained.adapter / "adapter_config.json").exists()
+    return load(trained.model, adapter=trained.adapter, dtype=dtype or trained.dtype, device=device)
 
 
 def merged_weights(model: Any, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:

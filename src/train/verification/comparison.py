@@ -75,9 +75,10 @@ class Check:
 
     def cells(self) -> list[str]:
         """A row of the table."""
-        apart = f"{self.differ} rows differ" if self.differ is not None else f"{self.largest:.1e}"
-        mean = "" if self.mean is None else f"{self.mean:.1e}"
-        return [self.name, self.against, f"{self.tokens:,}", apart, mean, str(self.allowed or ("none" if self.differ is not None else "–")), self.verdict]
+        if self.differ is not None:
+            return [self.name, self.against, f"{self.tokens:,}", f"{self.differ} rows differ", "", "none", self.verdict]
+        apart = (f"{self.largest:.1e}", f"{self.mean:.1e}", str(self.allowed or "–"))
+        return [self.name, self.against, f"{self.tokens:,}", *apart, self.verdict]
 
 
 def same_ids(name: str, rows: Sequence[Conversation], pairs: Sequence[tuple[int, list[int], list[int]]], tokenizer: Any) -> Check:
@@ -110,7 +111,9 @@ def same_log_probs(
         # written so that a value that is no number fails
         verdict = "pass" if largest <= allowed.largest and mean <= allowed.mean else "fail"
         first = _first_value(rows, expected, found, tokenizer, allowed) if verdict == "fail" else None
-    return Check(name, against, verdict, len(rows), len(pairs), largest=largest, mean=mean, allowed=allowed, first=first, values=tuple(pairs))
+    return Check(
+        name, against, verdict, len(rows), len(pairs), largest=largest, mean=mean, allowed=allowed, first=first, values=tuple(pairs)
+    )
 
 
 def _first_id(row: Conversation, ours: list[int], theirs: list[int], tokenizer: Any) -> Difference:

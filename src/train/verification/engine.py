@@ -51,14 +51,17 @@ class Vllm:
         return "--quantization" in self.extra
 
     @contextmanager
-    def serving(self, base: str, adapter: Path | None, *, dtype: str, longest: int, extra: Sequence[str] = ()) -> Iterator[Served]:
+    def serving(
+        self, base: str, adapter: Path | None, tokenizer: Path, *, dtype: str, longest: int, extra: Sequence[str] = ()
+    ) -> Iterator[Served]:
         """Serve a model in the block; `longest` is how many tokens a conversation may have."""
-        template = str(load_tokenizer(adapter or base).chat_template)
+        template = str(load_tokenizer(tokenizer).chat_template)
         port = free_port()
         command = vllm.command(
             self.program,
             base=base,
             adapter=adapter,
+            tokenizer=tokenizer,
             name=self.name,
             port=port,
             dtype=vllm.DTYPES[dtype],

@@ -14,8 +14,8 @@ PATIENCE = 600.0  # seconds for one answer: on a CPU a long prompt takes its tim
 class Served:
     """A model on a vLLM server."""
 
-    def __init__(self, url: str, name: str | None = None) -> None:
-        """Reach the server; without a `name` take the one model, or the one adapter, that it has.
+    def __init__(self, url: str, name: str) -> None:
+        """Reach the server and take the model `name`, else the one adapter, else the one model that it has.
 
         Raises:
             MlxError: Where nobody answers, or it is not plain which model is meant.
@@ -41,9 +41,9 @@ class Served:
         found = self._ask("POST", "/v1/completions", body)["choices"][0]["prompt_logprobs"]
         return [float(each[str(token)]["logprob"]) for token, each in zip(ids[1:], found[1:], strict=True)]
 
-    def _pick(self, models: Mapping[str, Any], name: str | None) -> str:
+    def _pick(self, models: Mapping[str, Any], name: str) -> str:
         adapters = [each for each, about in models.items() if about.get("parent")]
-        choice = [each for each in (name,) if each in models] or adapters or list(models)
+        choice = [name] if name in models else adapters or list(models)
         if len(choice) != 1:
             raise MlxError(f"{self.where} has several models: {', '.join(choice)}", "name one with KEY=VALUE: serve.model_name=NAME")
         return choice[0]

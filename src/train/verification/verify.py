@@ -17,7 +17,7 @@ from src.core.stage import folder
 from src.models.libraries import routed
 from src.models.likelihood import token_log_probs
 from src.models.load import load, load_tokenizer
-from src.models.merge import has_adapter, load_dequantized, load_on_original
+from src.models.merge import load_dequantized, load_on_original
 from src.models.size import context
 from src.models.template import template_hash
 from src.models.trained import Trained
@@ -72,9 +72,8 @@ class _Verification:
         if self.trained.task == "classify":
             raise MlxError("a classifier has no conversations to verify", "`mlx eval` compares its labels")
         self.dtype: str = self.trained.dtype if dtype == "auto" else dtype
-        own = self.trained.adapter if has_adapter(self.trained) else self.trained.base_path
-        self.tokenizer = load_tokenizer(own)
-        self.longest = (context(self.trained.base_path) or 1 << 20) - 1  # vLLM wants room for a token
+        self.tokenizer = load_tokenizer(self.trained.tokenizer)
+        self.longest = (context(self.trained.model) or 1 << 20) - 1  # vLLM wants room for a token
         self.chosen: Chosen = choose(self.trained, self.tokenizer, rows=rows, seed=project.head.seed, longest=self.longest)
         self.merged = find_merged(project, self.trained)
         self._known: dict[tuple[str, str], LogProbs] = {}
@@ -88,17 +87,19 @@ class _Verification:
         if self.merged:
             wanted = "original" if self.merged.base == "original" else "trained" if self.trained.quantization == "nf4" else "dequantized"
             self._compare("merged, transformers", self._merged(), wanted, self.trained.dtype, ROUNDED[self.merged.dtype])
-        elif has_adapter(self.trained):
+        elif self.trained.adapter:
             self.report.unchecked.append(("a merged export: there is none of this model", f"mlx export merge {self.project.arguments}"))
         if self.trained.quantization != "none":
-            self._compare("original base, transformers", self.reference("original", self.trained.dtype), "trained", self.trained.dtype, None)
+            self._compare(
+                "original base, transformers", self.reference("original", self.trained.dtype), "trained", self.trained.dtype, None
+            )
 
     def running(self, url: str) -> None:
         """What runs at `url`."""
         serve: Any = self.project.sections.get("serve")
         served = Served(url, getattr(serve, "model_name", None) or self.project.name)
         LOG.info("asking %s for %s", served.where, served.name)
-        if served.has_adapter or not has_adapter(self.trained):
+        if served.has_adapter or not self.trained.adapter:
             self._served(served, "adapter" if served.has_adapter else "model", "original", self.dtype)
         elif self.merged:
             self._served(served, "merged", "merged", self.merged.dtype)
@@ -114,15 +115,15 @@ class _Verification:
             self.report.unchecked.append((f"what is served: {error}", f"bash_script/vllm_cpu, then {again}"))
             return
         longest = max(len(row.ids) for row in self.chosen.rows) + 1
-        adapter = self.trained.adapter if has_adapter(self.trained) else None
+        adapter = self.trained.adapter
         base = "trained" if engine.quantises else "original"
         self.reference(base, self.dtype)  # before vLLM takes the memory
         LOG.info("starting vLLM with the %s", "adapter" if adapter else "model")
-        with engine.serving(self.trained.base_path, adapter, dtype=self.dtype, longest=longest) as served:
+        with engine.serving(self.trained.model, adapter, self.trained.tokenizer, dtype=self.dtype, longest=longest) as served:
             self._served(served, "adapter" if adapter else "model", base, self.dtype)
         if self.merged:
             LOG.info("starting vLLM with the merged export")
-            with engine.serving(self.merged.path.as_posix(), None, dtype=self.merged.dtype, longest=longest) as served:
+            with engine.serving(self.merged.path.as_posix(), None, self.merged.path, dtype=self.merged.dtype, longest=longest) as served:
                 self._served(served, "merged", "merged", self.merged.dtype)
 
     def reference(self, kind: str, dtype: str) -> LogProbs:
