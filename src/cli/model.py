@@ -65,7 +65,7 @@ def merge(
 @export.command()
 def gguf(
     arguments: Arguments = None,
-    type: Annotated[Literal["f32", "f16", "bf16", "q8_0"], typer.Option(help="What the weights are kept in.")] = "f16",
+    kind: Annotated[Literal["f32", "f16", "bf16", "q8_0"], typer.Option("--type", help="What the weights are kept in.")] = "f16",
     num_ctx: Annotated[
         int | None, typer.Option(min=16, help="Context for Ollama; the longest row of the dataset, doubled, if unset.")
     ] = None,
@@ -77,7 +77,7 @@ def gguf(
     from src.train.export.run import as_gguf
 
     project = opened(arguments, check_inputs=False)
-    made = as_gguf(project, kind=type, num_ctx=num_ctx, force=force)
+    made = as_gguf(project, kind=kind, num_ctx=num_ctx, force=force)
     shown(made, push, public, f"ollama create {project.name} -f {{}}/Modelfile")
 
 

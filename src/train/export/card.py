@@ -89,10 +89,9 @@ class Card:
         text = here.format(dtype=_VLLM.get(str(self.info.get("dtype")), "auto"), name=self.name, file=self.info.get("file", ""))
         yield f"```bash\n{text}\n```\n"
         if (parity := self.info.get("difference")) and self.what == "merge":
-            yield (
-                f"Log-probabilities differ from those of the model before merging by at most {parity['largest']:.1e} nats a token, "
-                f"{parity['mean']:.1e} in the mean (allowed {parity['allowed']}), over {parity['tokens']:,} tokens of {parity['rows']} rows.\n"
-            )
+            apart = f"at most {parity['largest']:.1e} nats a token, {parity['mean']:.1e} in the mean (allowed {parity['allowed']})"
+            compared = f"{parity['tokens']:,} tokens of {parity['rows']} rows"
+            yield f"Log-probabilities differ from those before merging by {apart}: {compared}.\n"
         yield from (f"{note}\n" for note in self.info.get("notes", ()))
 
     def figures(self) -> Iterator[str]:
