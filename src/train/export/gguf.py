@@ -71,9 +71,7 @@ def _modelfile(config: GgufConfig, run: Run, merged: Path, trained: Trained, fil
         return [
             "The Modelfile has no template: the model's own does more than Ollama's can. `llama-server --jinja` takes the one in the file."
         ]
-    return [
-        "The Modelfile's template is for conversations without tools; with tools use `llama-server --jinja`, which takes the one in the file."
-    ]
+    return ["The Modelfile's template is for talk without tools; for tools, `llama-server --jinja` takes the one in the file."]
 
 
 def _plain(data: Path | None) -> Iterator[Messages]:
