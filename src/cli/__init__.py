@@ -22,7 +22,7 @@ OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.la
 """Commands of stages that can do more than run."""
 Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {
-    "All of it": (stages.run, stages.status, stages.why, serving.chat),
+    "All of it": (stages.run, stages.plan, stages.status, stages.why, serving.chat),
     "The model": (model.verify, model.export),
     "Set-up": (setup.init, setup.config, setup.doctor),
 }

@@ -9,9 +9,10 @@ from transformers import Trainer
 from src.core.errors import MlxError
 from src.core.run import Run
 from src.track import Log
-from src.track.metrics import Metrics
+from src.track.metrics import Metrics, read_metrics
 from src.train.checkpoints import Checkpoint, MarkWhole, newest
 from src.train.interrupt import Interrupt
+from src.train.judge import Judge
 from src.train.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -36,11 +37,16 @@ def fit(
         KeyboardInterrupt: Where someone asked to stop; a checkpoint is there.
         MlxError: Where the GPU's memory or the disk is full.
     """
+    if config.best and heldout is None:
+        raise MlxError(
+            f"train.best {config.best}: the validation split is empty", "build one (build.splits.validation), or unset train.best"
+        )
     interrupt = Interrupt()
     done = checkpoint.step if checkpoint else 0
     metrics = Metrics(run.work / METRICS, upto=done)
     opened = (tracker.open(run.work, upto=done) for tracker in config.track)
     logs: list[Log] = [metrics, *(log for log in opened if log)]
+    judge = Judge(config.best, patience=config.patience, before=read_metrics(run.work / METRICS)) if config.best else None
     monitor = Monitor(
         logs,
         seen=(metrics.last.get("tokens", 0), metrics.last.get("tokens_all", 0)),
@@ -48,8 +54,9 @@ def fit(
         eval_steps=config.eval_steps,
         log_steps=config.log_steps,
         interrupt=interrupt,
+        judge=judge,
     )
-    trainer.add_callback(MarkWhole())
+    trainer.add_callback(MarkWhole(judge))
     trainer.add_callback(monitor)
     trainer.model.register_forward_pre_hook(monitor.count, with_kwargs=True)
     if checkpoint:
