@@ -1,7 +1,6 @@
 """Kernels that fold a text: its words in one spelling with a 0 between any two, and a hash of the marks between them."""
 
 import numpy as np
-from numba.core import types
 
 from src.text.folding import ALONE, LETTER, PLANES, SEVERAL, SIGN, UNSEEN
 from src.text.jit import helper, load64, ones, store64, trailing_zeros
@@ -16,9 +15,6 @@ GROWTH = 12
 ENDS, LETTERS, MARKS, LAST, WORDS, OPEN = range(6)
 """What is counted on the way: bytes written; letters and marks; hash of the marks; the last mark; words begun; 1 within one."""
 STATE = 6
-
-_BYTES = types.Array(types.uint8, 1, "C")
-_COUNTS = types.Array(types.uint64, 1, "C")
 
 
 @helper
@@ -36,23 +32,43 @@ def _mark(state, character):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _eight(eight, out, place, state):  # type: ignore[no-untyped-def]
-    """Fold eight ASCII characters at once."""
-    eight |= ((eight + EACH * U64(0x3F)) & ~(eight + EACH * U64(0x25)) & HIGH) >> U64(2)
-    letters = (eight + EACH * U64(0x1F)) & ~(eight + EACH * U64(0x05))
-    letters = (letters | ((eight + EACH * U64(0x50)) & ~(eight + EACH * U64(0x46)))) & HIGH
-    store64(out, place, eight & ((letters >> U64(7)) * U64(0xFF)))
-    begins = letters & ~(letters << U64(8) | state[OPEN] << U64(7))
-    state[OPEN] = letters >> U64(63)
-    marks = (eight + EACH * U64(0x5F)) & ~(eight + EACH) & ~letters & HIGH
-    before = state[WORDS]
+def _marks(marks, eight, begins, words, state):  # type: ignore[no-untyped-def]
+    """Take in the marks among eight ASCII characters."""
     while marks != U64(0):
         at = trailing_zeros(marks)
-        state[WORDS] = before + ones(begins & ((U64(1) << at) - U64(1)))
+        state[WORDS] = words + ones(begins & ((U64(1) << at) - U64(1)))
         _mark(state, eight >> (at - U64(7)) & U64(0xFF))
         marks &= marks - U64(1)
-    state[WORDS] = before + ones(begins)
-    state[LETTERS] += ones(letters)
+
+
+@helper
+def _ascii(text, start, end, out, place, state):  # type: ignore[no-untyped-def]
+    """Fold ASCII characters, eight at once, up to the first eight with another one among them; how many."""
+    words, within, count = state[WORDS], state[OPEN], U64(0)
+    first = start
+    while start < end:
+        eight = load64(text, start)
+        left = end - start
+        if left < 8:
+            eight &= (U64(1) << (U64(left) << U64(3))) - U64(1)
+        if eight & HIGH != U64(0):
+            break
+        eight |= ((eight + EACH * U64(0x3F)) & ~(eight + EACH * U64(0x25)) & HIGH) >> U64(2)
+        letters = (eight + EACH * U64(0x1F)) & ~(eight + EACH * U64(0x05))
+        letters = (letters | ((eight + EACH * U64(0x50)) & ~(eight + EACH * U64(0x46)))) & HIGH
+        store64(out, place + start - first, eight & ((letters >> U64(7)) * U64(0xFF)))
+        begins = letters & ~(letters << U64(8) | within << U64(7))
+        within = letters >> U64(63)
+        marks = (eight + EACH * U64(0x5F)) & ~(eight + EACH) & ~letters & HIGH
+        if marks != U64(0):
+            _marks(marks, eight, begins, words, state)
+        words += ones(begins)
+        count += ones(letters)
+        start += min(left, 8)
+    state[WORDS] = words
+    state[OPEN] = within
+    state[LETTERS] += count
+    return start - first
 
 
 @helper
@@ -140,16 +156,10 @@ def fold(text, start, end, out, state, kinds, to, several, alone, wide):  # type
     """
     place = np.int64(0)
     while start < end:
-        eight = load64(text, start)
-        left = end - start
-        if left < 8:
-            eight &= (U64(1) << (U64(left) << U64(3))) - U64(1)
-        if eight & HIGH == U64(0):
-            _eight(eight, out, place, state)
-            start += 8
-            place += 8 if left >= 8 else left
-            continue
-        if not wide:
+        passed = _ascii(text, start, end, out, place, state)
+        start += passed
+        place += passed
+        if start < end and not wide:
             return False
         stop = min(start + 8, end)
         while start < stop:
