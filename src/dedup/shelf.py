@@ -5,10 +5,17 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from src.core.files import digest
+
+
+@lru_cache(1 << 16)
+def _joined(folder: str, name: str) -> Path:
+    """The same object each time: to take a path apart is slow, and a part's is asked for in every band."""
+    return Path(folder, name)
 
 
 class Shelf:
@@ -45,7 +52,7 @@ class Shelf:
     def path(self, name: str) -> Path:
         """The file on this machine, fetched first where the shelf is elsewhere."""
         if not self.is_remote:
-            return Path(self.place, name)
+            return _joined(self.place, name)
         folder = self._fetched()
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder / name

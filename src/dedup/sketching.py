@@ -12,7 +12,7 @@ from src.dedup.documents import Batch, Scratch, line_batch
 from src.dedup.parts import Part
 from src.dedup.shelf import Shelf
 from src.dedup.spill import Spill, SpillError, write_spill
-from src.text.folded import STATE
+from src.text.ascii import STATE
 from src.text.folding import Folding, folding, version
 from src.text.kernels import BYTES, GRAMS, TABLES, UNITS, sketch
 from src.text.minhash import FACTORS, OFFSETS, PERMUTATIONS, rows_for

@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-_MODULES = ("jit", "folding", "folded", "scan", "kernels", "buckets")
+_MODULES = ("jit", "folding", "ascii", "folded", "scan", "kernels", "buckets")
 _OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 _SCALARS = {"i8": ctypes.c_int64, "u8": ctypes.c_uint64, "f8": ctypes.c_double, "": None}
 _TYPES = {"u1": "uint8", "u4": "uint32", "u8": "uint64", "i8": "int64", "f8": "float64", "": "void"}

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from src.text.folded import ENDS, GROWTH, LETTERS, MARKS, MIX, MIX2, STATE, U64, fold, letter_hashes, word_hashes
+from src.text.ascii import ENDS, LETTERS, MARKS, MIX, MIX2, STATE, U64
+from src.text.folded import GROWTH, fold, letter_hashes, word_hashes
 from src.text.jit import helper, kernel, load64, store64
 
 U32 = np.uint32
@@ -59,16 +60,29 @@ def minhash(hashes, factors, offsets, out):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _whole(units, count, second, marks, out):  # type: ignore[no-untyped-def]
-    """128 bits for the words and marks of a text in their order."""
-    first = U64(count)
-    for place in range(count):
-        first = (first ^ units[place]) * MIX
-        first ^= first >> U64(29)
-    out[0] = (first ^ marks * MIX2) * MIX
-    second = (second ^ marks) * MIX2 + U64(count)
-    second ^= second >> U64(32)
-    out[1] = second * MIX
+def _whole(units, count, marks, out):  # type: ignore[no-untyped-def]
+    """128 bits for the words and marks of a text in their order: two unlike hashes, each of the even words and of the odd ones."""
+    a = c = U64(count)
+    b = d = marks
+    for place in range(0, count - 1, 2):
+        one, other = units[place], units[place + 1]
+        a = (a ^ one) * MIX
+        b = (b ^ other) * MIX
+        c = (c + one) * MIX2
+        d = (d + other) * MIX2
+        a ^= a >> U64(29)
+        b ^= b >> U64(29)
+        c ^= c >> U64(31)
+        d ^= d >> U64(31)
+    if count & 1:
+        a = (a ^ units[count - 1]) * MIX
+        a ^= a >> U64(29)
+        c = (c + units[count - 1]) * MIX2
+        c ^= c >> U64(31)
+    first = (a * MIX2 ^ b) * MIX
+    second = (c * MIX ^ d) * MIX2
+    out[0] = first ^ first >> U64(32)
+    out[1] = second ^ second >> U64(32)
 
 
 @helper
@@ -156,9 +170,8 @@ def sketch(  # type: ignore[no-untyped-def]
         for band in range(keys.shape[0]):
             keys[band, number] = U64(0)
         sizes[number] = np.int64(state[LETTERS])
-        marks = state[MARKS]
-        count = word_hashes(out, stop, units, state)
-        _whole(units, count, state[0], marks, wholes[number])
+        count = word_hashes(out, stop, units)
+        _whole(units, count, state[MARKS], wholes[number])
         if letters:
             count = letter_hashes(out, stop, units)
         if total + count > grams.size:

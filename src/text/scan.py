@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from src.text.folded import EACH, HIGH, U64, put
+from src.text.ascii import EACH, HIGH, U64
+from src.text.folded import put
 from src.text.jit import helper, kernel, load64, trailing_zeros
 
 DOCUMENT, BLANK, ASK = range(3)

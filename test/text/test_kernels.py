@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.text.folded import STATE
+from src.text.ascii import STATE
 from src.text.folding import ALONE, GAP, LETTER, PLANES, SEVERAL, SIGN, fold, folding, kind_of
 from src.text.kernels import SLACK, checksum, sketch
 from src.text.minhash import FACTORS, OFFSETS
@@ -65,7 +65,7 @@ def folded(text, letters):
     return found + ([current] if current else []), count, marks
 
 
-def word_hash(word, second):
+def word_hash(word):
     data = word.encode("utf-8", "surrogatepass")
     value = 0
     whole = len(data) // 8 * 8
@@ -75,25 +75,25 @@ def word_hash(word, second):
     for chunk in chunks:
         value = (value ^ chunk) * MIX & MASK
         value ^= value >> 32
-        second = (second + chunk) * MIX2 & MASK
-        second ^= second >> 31
-    return value, second
+    return value
+
+
+def whole_hash(units, marks):
+    found = []
+    for mix, last, shift, join in ((MIX, MIX2, 29, int.__xor__), (MIX2, MIX, 31, int.__add__)):
+        lanes = [len(units), marks]
+        for place, unit in enumerate(units):
+            value = (join(lanes[place % 2], unit) & MASK) * mix & MASK
+            lanes[place % 2] = value ^ value >> shift
+        value = (lanes[0] * last & MASK ^ lanes[1]) * mix & MASK
+        found.append(value ^ value >> 32)
+    return tuple(found)
 
 
 def reference(text, size, letters, telling):
     words, count, marks = folded(text, letters)
-    units, second = [], 0
-    for word in words:
-        value, second = word_hash(word, second)
-        units.append(value)
-    first = len(units)
-    for unit in units:
-        first = (first ^ unit) * MIX & MASK
-        first ^= first >> 29
-    whole0 = (first ^ marks * MIX2 & MASK) * MIX & MASK
-    second = ((second ^ marks) * MIX2 + len(units)) & MASK
-    second ^= second >> 32
-    whole = whole0, second * MIX & MASK
+    units = [word_hash(word) for word in words]
+    whole = whole_hash(units, marks)
     if letters:
         units = []
         for point in map(ord, " ".join(words)):
