@@ -22,7 +22,7 @@ _TYPES = {"u1": "uint8", "u4": "uint32", "u8": "uint64", "i8": "int64", "f8": "f
 _SUM = 16
 _MEMORY = {"memset": ctypes.memset, "memcpy": ctypes.memmove, "memmove": ctypes.memmove}
 _UNUSED = ("llvm.", "Py", "_Py", "NRT_", "numba_")
-"""What code may name besides: intrinsics, and what Numba would call for exceptions and to free memory; kernels do neither."""
+"""What code may name besides: intrinsics, and what Numba would call for exceptions and to free memory; kernels have neither."""
 _LOCK = threading.RLock()
 
 
@@ -89,8 +89,10 @@ class Kernel:
         return self._call
 
     def _loaded(self, code: bytes) -> Callable[..., Any]:
+        names, _, data = code.partition(b"\n")
+        _name([*_MEMORY, *names.decode().split()])
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         engine.finalize_object()
         kinds: list[Any] = []
         for kind in self.kinds:
@@ -115,9 +117,15 @@ def _machine() -> Any:
     """Of its own for each engine, which owns it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    for name, function in _MEMORY.items():
-        llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
     return llvm.Target.from_default_triple().create_target_machine(cpu=llvm.get_host_cpu_name(), features=_features(), opt=3, jit=True)
+
+
+def _name(names: list[str]) -> None:
+    """Tell the linker where things are: where it does not find one, it leaves out all the others too, and says nothing."""
+    for name in names:
+        if llvm.address_of_symbol(name) is None:
+            function = _MEMORY.get(name, ctypes.pythonapi.Py_FatalError)
+            llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
 
 
 def _features() -> str:
@@ -160,7 +168,7 @@ def _save(path: Path, code: bytes) -> None:
 
 
 def _compiled(kernel: Kernel) -> bytes:
-    """Object code with one function `entry`, which takes an address and sizes for each array."""
+    """A line with the names of what the code calls, and the code: a function `entry`, which takes an address and sizes for each array."""
     from numba import carray, cfunc, njit, types
 
     _settle()
@@ -177,9 +185,10 @@ def _compiled(kernel: Kernel) -> bytes:
     module = llvm.parse_assembly(made.inspect_llvm())
     module.get_function(made.native_name).name = "entry"
     outside = [each.name for each in module.functions if each.is_declaration]
+    outside += [each.name for each in module.global_variables if each.is_declaration]
     if unknown := [name for name in outside if name not in _MEMORY and not name.startswith(_UNUSED)]:
         raise RuntimeError(f"{kernel.function.__name__} calls {', '.join(unknown)}, which is nowhere")
-    return bytes(_machine().emit_object(module))
+    return " ".join(name for name in outside if not name.startswith("llvm.")).encode() + b"\n" + bytes(_machine().emit_object(module))
 
 
 def _settle() -> None:
