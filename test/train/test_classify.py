@@ -230,7 +230,12 @@ def test_without_a_list_classes_are_those_of_the_rows_and_weights_balance_them(p
     [
         (range(24), (), None, r"no row of validation is left: the split is empty"),
         ((0, 3, 6), (9,), None, r"have 1 classes: a classifier needs two"),
-        (range(24), range(3), {"sources": [{"type": "classes", "ask": "Class of {text}?"}]}, r"build.sources.0.ask puts a question around each text"),
+        (
+            range(24),
+            range(3),
+            {"sources": [{"type": "classes", "ask": "Class of {text}?"}]},
+            r"build.sources.0.ask puts a question around each text",
+        ),
     ],
 )
 def test_a_dataset_that_no_classifier_can_learn_from(project, train_rows, validation, build, fault):
