@@ -108,8 +108,8 @@ def _all_there(name: str, report: dict[str, Any]) -> None:
     def is_fresh(key: str) -> bool:
         return bool(set(key.split(".")) & set(_FRESH))
 
-    lost = sorted(key for key in report["missing_keys"] if not is_fresh(key))
-    lost += sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"] if not is_fresh(str(key)))
+    mismatched = {key if isinstance(key, str) else str(key[0]) for key in report["mismatched_keys"]}
+    lost = sorted(key for key in {*report["missing_keys"], *mismatched} if not is_fresh(key))
     if lost:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
         raise MlxError(f"{name} lacks weights of the model: {', '.join(lost[:3])}{more}", "take a whole checkpoint of this architecture")

@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from src.core.config import Config, Cosmetic
-from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.track import Tracker
@@ -188,8 +187,6 @@ def _task(task: Task) -> Callable[[TrainConfig, Run], None]:
         from src.train.dpo import dpo
 
         return dpo
-    if task == "classify":
-        from src.train.classify import classify
+    from src.train.classify import classify
 
-        return classify
-    raise MlxError(f"train.task {task} is not there yet", "set train.task to sft")
+    return classify
