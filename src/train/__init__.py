@@ -11,6 +11,7 @@ from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.track import Tracker
+from src.track.tensorboard import TensorBoard
 from src.train.classification import Classification
 from src.train.compatibility import conflicts
 from src.train.lora import Lora
@@ -80,8 +81,10 @@ class TrainConfig(StageConfig):
     """Steps between lines on the console; if none, about twenty lines in all. metrics.jsonl has every step."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `cpu` says that a large model is meant to be trained slowly."""
-    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (Tracker(),)
-    """Where numbers go besides metrics.jsonl and loss.png."""
+    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (TensorBoard(),)
+    """Where numbers go besides metrics.jsonl and loss.png: `tensorboard`, `wandb`, `mlflow`."""
+    price_per_hour: Annotated[float | None, Field(ge=0), Cosmetic()] = None
+    """What an hour of this machine costs, to show on the console what the training has cost so far."""
     scratch: ScratchBase = ScratchBase()
     pretrain: Pretraining = Pretraining()
     classify: Classification = Classification()
@@ -132,6 +135,9 @@ def train(config: TrainConfig, run: Run) -> None:
     from src.models.libraries import routed
 
     with routed():
+        from src.train.unfinished import check_unfinished
+
+        check_unfinished(config, run)
         work = _task(config.task)
     with routed():  # once more: some libraries put up a console handler when they are imported
         work(config, run)

@@ -1,23 +1,29 @@
 """Train with a trainer that is ready: from the last checkpoint on, watched, noted, and stopped well."""
 
+import errno
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from transformers import Trainer
 
+from src.core.config import essence
 from src.core.errors import MlxError
 from src.core.run import Run
+from src.core.stage import folder
 from src.track import Log
 from src.track.metrics import Metrics
 from src.train.checkpoints import Checkpoint, MarkWhole, newest
 from src.train.interrupt import Interrupt
 from src.train.monitor import Monitor
+from src.train.ranks import rank
+from src.train.speed import utilisation
 
 if TYPE_CHECKING:
     from src.train import TrainConfig
 
-METRICS = "metrics.jsonl"
+METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
+_FULL = ("No space left", "os error 28", "StorageFull", "file write failed", "failed writing file", "unexpected pos")
 
 
 def fit(
@@ -36,17 +42,16 @@ def fit(
         KeyboardInterrupt: Where someone asked to stop; a checkpoint is there.
         MlxError: Where the GPU's memory or the disk is full.
     """
-    interrupt = Interrupt()
     done = checkpoint.step if checkpoint else 0
-    metrics = Metrics(run.work / METRICS, upto=done)
-    opened = (tracker.open(run.work, upto=done) for tracker in config.track)
-    logs: list[Log] = [metrics, *(log for log in opened if log)]
+    metrics = Metrics(run.work / METRICS, upto=done) if rank() == 0 else None
+    logs = _open(config, run, metrics, done) if metrics else []
+    interrupt = Interrupt()
     monitor = Monitor(
+        config,
         logs,
-        seen=(metrics.last.get("tokens", 0), metrics.last.get("tokens_all", 0)),
+        before=metrics.last if metrics else {},
         heldout=heldout,
-        eval_steps=config.eval_steps,
-        log_steps=config.log_steps,
+        mfu=utilisation(config, trainer.model, trainer.train_dataset),
         interrupt=interrupt,
     )
     trainer.add_callback(MarkWhole())
@@ -54,19 +59,42 @@ def fit(
     trainer.model.register_forward_pre_hook(monitor.count, with_kwargs=True)
     if checkpoint:
         run.log.info("going on from step %d", checkpoint.step)
+    output = None
     try:
         with interrupt.watched():
             trainer.train(resume_from_checkpoint=checkpoint.folder.as_posix() if checkpoint else None)
+        output = folder(run.name, run.stage).as_posix() if not interrupt.asked else None
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(config) from error
+    except Exception as error:
+        raise _disk_full(run, error) or error from error
     finally:
         for log in logs:
-            log.close()
-    found = newest(run.work / "checkpoints")
+            log.close(output)
+    found = newest(run.work / CHECKPOINTS)
     if found is None or not found.last:
         run.log.info("stopped after step %d: the same command goes on from there", found.step if found else 0)
         raise KeyboardInterrupt
     return found
+
+
+def _open(config: "TrainConfig", run: Run, metrics: Metrics, done: int) -> list[Log]:
+    settings = {"train": essence(config), "seed": run.seed}
+    opened = (tracker.open(run.work, upto=done, project=run.name, settings=settings) for tracker in config.track)
+    return [metrics, *(log for log in opened if log)]
+
+
+def _disk_full(run: Run, error: Exception) -> MlxError | None:
+    """Say that the disk is full, where `error` comes from that; free what half a checkpoint takes."""
+    text = str(error)  # safetensors and PyTorch have errors of their own for it
+    errno_ = getattr(error, "errno", None)
+    if errno_ not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and not any(sign in text for sign in _FULL):
+        return None
+    found = newest(run.work / CHECKPOINTS)
+    return MlxError(
+        f"the disk is full ({run.work}): {text.splitlines()[0]}",
+        f"free some space, then the same command goes on from step {found.step if found else 0}",
+    )
 
 
 def _out_of_memory(config: "TrainConfig") -> MlxError:
