@@ -65,14 +65,8 @@ def line(step: int, steps: int, values: dict[str, float], span: Span, *, eta: fl
     done = f"{step:>{len(str(steps))}}/{steps}"
     rate = f"{_short(span.learned / span.seconds)} of {_short(span.whole / span.seconds)} tok/s"
     used = f"MFU {f'{mfu:4.0%}' if mfu is not None else '   –'}"
-    parts = [
-        done,
-        f"loss {values['loss']:6.3f}",
-        f"lr {values['learning_rate']:.1e}",
-        rate,
-        used,
-        f"wait {span.waited / span.seconds:4.0%}",
-    ]
+    waited = f"wait {span.waited / span.seconds:4.0%}"
+    parts = [done, f"loss {values['loss']:6.3f}", f"lr {values['learning_rate']:.1e}", rate, used, waited]
     parts += [f"{memory_gb():5.1f} GB", f"ETA {duration(eta):>7}"]
     return "  ".join(parts) + (f"  ${cost:,.2f}" if cost is not None else "")
 
@@ -107,8 +101,8 @@ def utilisation(config: "TrainConfig", model: Any, dataset: Any) -> float | None
         shape = read_shape(config.model, model.config.to_dict())
     except MlxError:
         return None
-    flops: float = training_flops(shape, _context(dataset), lora=adapter, reference=config.task == "dpo")
-    return flops / (gpu.tflops * 1e12 * world())
+    flops = training_flops(shape, _context(dataset), lora=adapter, reference=config.task == "dpo")
+    return float(flops / (gpu.tflops * 1e12 * world()))
 
 
 def _context(dataset: Any) -> float:

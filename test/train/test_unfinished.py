@@ -48,7 +48,7 @@ def test_other_settings_are_refused_by_name_and_begin_anew_when_forced(project, 
     ]
     assert "--force" in refused.value.hint
     rewrite(train=[made(n) for n in range(41)], validation=[made(60)])
-    with pytest.raises(MlxError, match="the content of the dataset: [0-9a-f]{16} → [0-9a-f]{16}"):
+    with pytest.raises(MlxError, match=r"the content of the dataset: [0-9a-f]{16} → [0-9a-f]{16}"):
         train(project("train.max_steps=4"))
     assert {each.name for each in (OUTPUT / ".work").iterdir()} == before  # a refusal leaves nothing behind
     train(project("train.max_steps=4"), force=True)
@@ -63,7 +63,7 @@ def test_a_base_that_changed_and_other_versions_are_said(project, stopped, caplo
     [work] = (OUTPUT / ".work").iterdir()
     weights = Path("tiny/generation_config.json")
     weights.write_text(weights.read_text() + "\n")
-    with pytest.raises(MlxError, match="the files of train.model"):
+    with pytest.raises(MlxError, match=r"the files of train.model"):
         train(project("train.max_steps=4"))
     Path("tiny/generation_config.json").write_text("{}")
     settings = json.loads((work / SETTINGS).read_text())
