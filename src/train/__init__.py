@@ -14,6 +14,7 @@ from src.track import Tracker
 from src.track.tensorboard import TensorBoard
 from src.train.classification import Classification
 from src.train.compatibility import conflicts
+from src.train.launch import Launch
 from src.train.lora import Lora
 from src.train.preference import Preference
 from src.train.pretraining import Pretraining
@@ -79,6 +80,7 @@ class TrainConfig(StageConfig):
     """Most validation rows that are measured."""
     log_steps: Annotated[int | None, Field(ge=1), Cosmetic()] = None
     """Steps between lines on the console; if none, about twenty lines in all. metrics.jsonl has every step."""
+    launch: Launch = Launch()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `cpu` says that a large model is meant to be trained slowly."""
     track: Annotated[tuple[Tracker, ...], Cosmetic()] = (TensorBoard(),)
@@ -92,12 +94,15 @@ class TrainConfig(StageConfig):
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        whole, part = self.effective_batch, self.micro_batch
+        whole, world = self.effective_batch, self.launch.world
+        part = self.micro_batch * world
         if whole % part:
             near = sorted({max(part, whole // part * part), (whole // part + 1) * part})
+            of = f"micro_batch {self.micro_batch}" + (f" × {world} processes" if world > 1 else "")
+            fits = [n for n in range(1, whole + 1) if whole % (n * world) == 0]
             raise ValueError(
-                f"effective_batch {whole} is no multiple of micro_batch {part}: set effective_batch to {' or '.join(map(str, near))}, "
-                f"or micro_batch to one of {', '.join(str(n) for n in range(1, whole + 1) if whole % n == 0)}"
+                f"effective_batch {whole} is no multiple of {of}: set effective_batch to {' or '.join(map(str, near))}"
+                + (f", or micro_batch to one of {', '.join(map(str, fits))}" if fits else "")
             )
         return self
 
@@ -121,7 +126,7 @@ class TrainConfig(StageConfig):
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return self.effective_batch // self.micro_batch
+        return self.effective_batch // (self.micro_batch * self.launch.world)
 
 
 @stage(reads={"dataset": ("build",)}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
@@ -138,6 +143,18 @@ def train(config: TrainConfig, run: Run) -> None:
         from src.train.unfinished import check_unfinished
 
         check_unfinished(config, run)
+        if config.launch.world > 1:
+            from src.train.together import together
+
+            together(config, run)
+    run_task(config, run)
+
+
+def run_task(config: TrainConfig, run: Run) -> None:
+    """Train, or where the last checkpoint is there already write the output."""
+    from src.models.libraries import routed
+
+    with routed():
         work = _task(config.task)
     with routed():  # once more: some libraries put up a console handler when they are imported
         work(config, run)

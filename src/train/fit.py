@@ -1,6 +1,7 @@
 """Train with a trainer that is ready: from the last checkpoint on, watched, noted, and stopped well."""
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from src.train.interrupt import Interrupt
 from src.train.monitor import Monitor
 from src.train.ranks import rank
 from src.train.speed import utilisation
+from src.train.together import WORKER
 
 if TYPE_CHECKING:
     from src.train import TrainConfig
@@ -40,6 +42,7 @@ def fit(
 
     Raises:
         KeyboardInterrupt: Where someone asked to stop; a checkpoint is there.
+        SystemExit: At the end of a process that `together` started.
         MlxError: Where the GPU's memory or the disk is full.
     """
     done = checkpoint.step if checkpoint else 0
@@ -54,6 +57,7 @@ def fit(
         mfu=utilisation(config, trainer.model, trainer.train_dataset),
         interrupt=interrupt,
     )
+    trainer.args.ddp_find_unused_parameters = False
     trainer.add_callback(MarkWhole())
     trainer.add_callback(monitor)
     trainer.model.register_forward_pre_hook(monitor.count, with_kwargs=True)
@@ -75,6 +79,8 @@ def fit(
     if found is None or not found.last:
         run.log.info("stopped after step %d: the same command goes on from there", found.step if found else 0)
         raise KeyboardInterrupt
+    if WORKER in os.environ:
+        raise SystemExit(0)  # the process that started it writes the output
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from src.train.ranks import rank, summed, world
 from src.train.rows import IGNORED, Row
 
 
@@ -19,12 +20,15 @@ def heldout_loss(model: Any, rows: Sequence[Row], *, most_tokens: int, pad: int)
         pad: The token id that fills short rows.
     """
     total, count = 0.0, 0
+    every = list(batches(rows, most_tokens))
     with frozen(model):
-        for batch in batches(rows, most_tokens):
-            scores = log_probs(model, **padded(batch, pad, model.device))
-            total -= float(scores.double().sum())
-            count += scores.numel()
-    return total / count
+        for number in range(rank(), len(every) + -len(every) % world(), world()):  # each process as many passes as the others
+            scores = log_probs(model, **padded(every[number % len(every)], pad, model.device))
+            if number < len(every):
+                total -= float(scores.double().sum())
+                count += scores.numel()
+    total, count_ = summed([total, count])
+    return total / count_
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def utilisation(config: "TrainConfig", model: Any, dataset: Any) -> float | None
     except MlxError:
         return None
     flops = training_flops(shape, _context(dataset), lora=adapter, reference=config.task == "dpo")
-    return float(flops / (gpu.tflops * 1e12 * world()))
+    return float(flops) / (gpu.tflops * 1e12 * world())
 
 
 def _context(dataset: Any) -> float:
@@ -112,7 +112,7 @@ def _context(dataset: Any) -> float:
         lengths = [length for packed in dataset["seq_lengths"] for length in packed]
     else:
         lengths = [len(ids) for ids in dataset["input_ids"]] if "input_ids" in names else []
-    return sum(length**2 for length in lengths) / max(1, sum(lengths))
+    return float(sum(length**2 for length in lengths) / max(1, sum(lengths)))
 
 
 def _short(number: float) -> str:
