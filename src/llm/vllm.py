@@ -46,7 +46,8 @@ def command(
     program: str,
     *,
     base: str,
-    adapter: Path,
+    adapter: Path | None,
+    tokenizer: Path,
     name: str,
     port: int,
     dtype: str,
@@ -56,12 +57,15 @@ def command(
     gpu_memory_utilization: float | None = None,
     extra: Iterable[str] = (),
 ) -> list[str]:
-    """Spell the command that serves `adapter` on `base` as the model `name`, with the adapter's tokenizer and chat template.
+    """Spell the command that serves `adapter` on `base`, or `base` alone, as the model `name`, with the training's tokenizer and template.
 
     `extra` comes last, so that it wins.
     """
-    made = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--tokenizer", adapter.as_posix(), "--dtype", dtype]
-    made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
+    made = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--tokenizer", tokenizer.as_posix(), "--dtype", dtype]
+    if adapter:
+        made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
+    else:
+        made += ["--served-model-name", name]
     made += ["--generation-config", "vllm", "--override-generation-config", json.dumps({"max_new_tokens": max_new_tokens})]
     if tool_parser:
         made += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]

@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from src.core.files import write_text
+from src.train.judge import Judge
 from src.train.ranks import barrier, rank
 
 MARK = "whole.json"
@@ -43,7 +44,14 @@ def whole(folder: Path) -> list[Checkpoint]:
 
 
 class MarkWhole(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint once all its files are written, and on the disk: the last thing that happens to it."""
+    """Marks a checkpoint once all its files are written, and on the disk: the last thing that happens to it.
+
+    Args:
+        judge: Knows whether the training ended before its last step.
+    """
+
+    def __init__(self, judge: Judge | None = None) -> None:
+        self.judge = judge
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Write the mark."""
@@ -53,7 +61,15 @@ class MarkWhole(TrainerCallback):  # type: ignore[misc]
             sizes = _sizes(folder)
             for name in sizes:
                 _flush(folder / name)
-            write_text(folder / MARK, json.dumps({"step": state.global_step, "last": state.global_step >= state.max_steps, "files": sizes}))
+            last = state.global_step >= state.max_steps or (self.judge is not None and self.judge.stopped)
+            write_text(folder / MARK, json.dumps({"step": state.global_step, "last": last, "files": sizes}))
+
+
+def best(last: Checkpoint) -> Checkpoint:
+    """Return the checkpoint that was best by what the judge looked at; the last one where none was."""
+    state = json.loads((last.folder / "trainer_state.json").read_text(encoding="utf-8"))
+    step = state.get("best_global_step")
+    return Checkpoint(last.folder.with_name(f"checkpoint-{step}"), step, last=False) if step else last
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -13,11 +13,12 @@ from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import folder
 from src.track import Log
-from src.track.metrics import Metrics
+from src.track.metrics import Metrics, read_metrics
 from src.train.checkpoints import Checkpoint, MarkWhole, newest
 from src.train.interrupt import Interrupt
+from src.train.judge import Judge
 from src.train.monitor import Monitor
-from src.train.ranks import rank
+from src.train.ranks import barrier, rank
 from src.train.speed import utilisation
 from src.train.together import WORKER
 
@@ -45,10 +46,16 @@ def fit(
         SystemExit: At the end of a process that `together` started.
         MlxError: Where the GPU's memory or the disk is full.
     """
+    if config.best and heldout is None:
+        raise MlxError(
+            f"train.best {config.best}: the validation split is empty", "build one (build.splits.validation), or unset train.best"
+        )
     done = checkpoint.step if checkpoint else 0
     metrics = Metrics(run.work / METRICS, upto=done) if rank() == 0 else None
     logs = _open(config, run, metrics, done) if metrics else []
+    barrier()
     interrupt = Interrupt()
+    judge = Judge(config.best, patience=config.patience, before=read_metrics(run.work / METRICS)) if config.best else None
     monitor = Monitor(
         config,
         logs,
@@ -56,9 +63,10 @@ def fit(
         heldout=heldout,
         mfu=utilisation(config, trainer.model, trainer.train_dataset),
         interrupt=interrupt,
+        judge=judge,
     )
     trainer.args.ddp_find_unused_parameters = False
-    trainer.add_callback(MarkWhole())
+    trainer.add_callback(MarkWhole(judge))
     trainer.add_callback(monitor)
     trainer.model.register_forward_pre_hook(monitor.count, with_kwargs=True)
     if checkpoint:

@@ -13,12 +13,22 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from src.core.errors import MlxError
 from src.track import Log
 from src.train.interrupt import Interrupt
+from src.train.judge import Judge
 from src.train.ranks import rank, summed
 from src.train.rows import IGNORED
 from src.train.speed import Clock, Span, line
 
 if TYPE_CHECKING:
     from src.train import TrainConfig
+
+
+OF_PAIRS = {
+    "rewards/margins": "margin",
+    "rewards/accuracies": "accuracy",
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
+}
+"""What TRL says of preferences, and what it is called here."""
 
 
 class Monitor(TrainerCallback):  # type: ignore[misc]
@@ -31,6 +41,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         heldout: Measures on rows that are not learned, `validation_loss` among others; None where there are none.
         mfu: Model FLOPs utilisation of one token a second; None where it is not known.
         interrupt: Asked whether to stop.
+        judge: Told what was measured; None where the last checkpoint is the one that counts.
     """
 
     def __init__(
@@ -42,6 +53,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         heldout: Callable[[], Mapping[str, float]] | None,
         mfu: float | None,
         interrupt: Interrupt,
+        judge: Judge | None = None,
     ) -> None:
         self.config = config
         self.logs = logs
@@ -49,6 +61,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         self.heldout = heldout
         self.mfu = mfu
         self.interrupt = interrupt
+        self.judge = judge
         self.console = logging.getLogger("mlx.train")
         self._clock = Clock()
         self._batch: tuple[Any, Any] = (0.0, 0.0)
@@ -69,7 +82,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         hidden = rank() > 0 or None
         self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", desc="train", leave=False, delay=1, disable=hidden)
         if state.global_step == 0:
-            self._measure(0)
+            self._measure(state, control)
         self._began = (state.global_step, perf_counter())
         self._clock.idle()
 
@@ -113,10 +126,11 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
             "wait_seconds": span.waited,
             "seconds": self.seconds,
         }
+        values |= {name: logs[key] for key, name in OF_PAIRS.items() if key in logs}
         self._note(step, values | ({"mfu": self.mfu * values["tokens_all_per_second"]} if self.mfu else {}))
         self._say(step, state.max_steps, values)
         if step % (self.config.eval_steps or max(1, state.max_steps // 10)) == 0 or step >= state.max_steps:
-            self._measure(step)
+            self._measure(state, control)
         self._clock.idle()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -149,11 +163,13 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         )
         self.console.info("%s", text)
 
-    def _measure(self, step: int) -> None:
+    def _measure(self, state: TrainerState, control: TrainerControl) -> None:
         if self.heldout is None:
             return
-        found = self.heldout()
+        step, found = state.global_step, self.heldout()
         self._note(step, found)
+        if self.judge:
+            self.judge.look(found, state, control)
         self.console.info("step %d  %s", step, ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items()))
 
     def _note(self, step: int, values: Mapping[str, float]) -> None:

@@ -22,7 +22,7 @@ _MANY = 40
 def plot(rows: Sequence[dict[str, float]], path: "Path", *, title: str) -> None:
     """Write a PNG: training and validation loss, learning rate, gradient norm, tokens per second."""
     figure = Figure(figsize=(9, 6.5), layout="constrained")
-    panels = figure.subplot_mosaic([["loss"] * 3, [name for name, _, _ in _SMALL]], height_ratios=[2, 1])
+    panels: dict[str, Any] = figure.subplot_mosaic([["loss"] * 3, [name for name, _, _ in _SMALL]], height_ratios=[2, 1])
     loss = panels["loss"]
     _curve(loss, rows, "loss", "tab:blue", label="training loss")
     steps, measured = _points(rows, "validation_loss")

@@ -102,7 +102,7 @@ def prove(project: "Project", step: int) -> Proof:
     made = [Manifest.read(each) for each in outputs]
     weights = [_weights(each) for each in made]
     tolerance = GPU_TOLERANCE if made[0].info.get("device") == "cuda" else 0.0
-    proof = Proof(*losses, killed_at=step, from_step=from_step, same_weights=weights[0] == weights[1], tolerance=tolerance)
+    proof = Proof(losses[0], losses[1], killed_at=step, from_step=from_step, same_weights=weights[0] == weights[1], tolerance=tolerance)
     if proof.holds:
         for name in names:
             _clear(name)

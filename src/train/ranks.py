@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+T = TypeVar("T")
 
 
 def world() -> int:
@@ -25,6 +28,15 @@ def summed(values: Sequence[float]) -> list[float]:
     total = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(total)
     return [float(each) for each in total]
+
+
+def gathered(values: list[T]) -> list[T]:
+    """Put the lists of all processes together, in each of them."""
+    if world() == 1:
+        return values
+    found: list[list[T]] = [[] for _ in range(world())]
+    dist.all_gather_object(found, values)
+    return [each for part in found for each in part]
 
 
 def barrier() -> None:

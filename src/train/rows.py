@@ -27,6 +27,8 @@ class Row:
     ids: "array[int]"
     labels: "array[int]"
     """The ids where the assistant speaks, -100 elsewhere."""
+    source: str = ""
+    """What kind of source it comes from, as its tag `source:` says."""
 
     @property
     def learned(self) -> int:
@@ -60,7 +62,12 @@ def _rows(path: Path, tokenizer: PreTrainedTokenizerBase, longest: int) -> Itera
             yield Drop(example["id"], found.reason, found.detail, example)
             continue
         labels = (each if learned else IGNORED for each, learned in zip(found.ids, found.mask, strict=True))
-        yield Row(example["id"], array("i", found.ids), array("i", labels))
+        yield Row(example["id"], array("i", found.ids), array("i", labels), source_of(example.get("tags") or ()))
+
+
+def source_of(tags: Iterable[str]) -> str:
+    """The value of the tag `source:`; empty where there is none."""
+    return next((tag.removeprefix("source:") for tag in tags if tag.startswith("source:")), "")
 
 
 def as_columns(rows: Iterable[Row]) -> dict[str, list[Any]]:

@@ -57,12 +57,12 @@ def together(config: "TrainConfig", run: "Run") -> None:
     workers = [_start(job, local, whole, common) for local in range(whole.processes)]
     try:
         with _passed_on(workers) as asked:
-            _wait(workers)
+            failed = _wait(workers)
     finally:
         _end(workers)
     if asked:
         raise KeyboardInterrupt
-    if failed := next((each for each in workers if each.process.returncode), None):
+    if failed:
         raise failed.error()
 
 
@@ -133,11 +133,14 @@ def _tell(worker: _Worker) -> None:
         return
 
 
-def _wait(workers: list[_Worker]) -> None:
-    """Return when all have ended, or one has failed."""
-    while None in (codes := [each.process.poll() for each in workers]):
-        if any(codes):
-            return
+def _wait(workers: list[_Worker]) -> _Worker | None:
+    """Return when all have ended, or the first that has failed."""
+    while True:
+        codes = [each.process.poll() for each in workers]
+        if failed := next((each for each, code in zip(workers, codes, strict=True) if code), None):
+            return failed
+        if None not in codes:
+            return None
         sleep(_PERIOD)
 
 

@@ -17,7 +17,7 @@ from src.core.run import Run, Upstream
 from src.core.secrets import load_env, redact
 from src.core.seeds import seed_everything
 from src.models.load import pick_device
-from src.train.fit import CHECKPOINTS
+from src.train.fit import CHECKPOINTS, METRICS
 from src.train.ranks import rank, world
 from src.train.together import MEETING, STOP
 
@@ -62,14 +62,15 @@ def _train(about: dict[str, object]) -> None:
 
 
 def _own_work(work: Path) -> Path:
-    """A folder of its own for each process but the first, in which only the checkpoints are those of all."""
+    """A folder of its own for each process but the first, in which only what is read on going on is that of all."""
     if rank() == 0:
         return work
     own = work / f"rank{rank()}"
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir()
     (work / CHECKPOINTS).mkdir(exist_ok=True)
-    (own / CHECKPOINTS).symlink_to((work / CHECKPOINTS).absolute())
+    for shared in (CHECKPOINTS, METRICS):
+        (own / shared).symlink_to((work / shared).absolute())
     return own
 
 

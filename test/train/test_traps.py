@@ -88,10 +88,13 @@ def test_rows_lost_below_us_are_a_bug_that_is_told(trainer):
 
 
 def test_a_projection_the_model_has_not(trainer):
-    from src.train.trainer import _must_have
+    from src.train.adapter import new_adapter
+    from src.train.lora import Lora
 
-    _must_have(trainer.model, "all-linear")
-    _must_have(trainer.model, ("q_proj", "down_proj"))
-    del trainer.model.base_model.model.model.layers[0].mlp, trainer.model.base_model.model.model.layers[1].mlp
-    with pytest.raises(MlxError, match="has no up_proj"):
-        _must_have(trainer.model, ("q_proj", "up_proj"))
+    model = trainer.model.get_base_model()
+    assert new_adapter(Lora(), model).target_modules == "all-linear"
+    assert new_adapter(Lora(targets=("q_proj", "down_proj")), model).target_modules == {"q_proj", "down_proj"}
+    with pytest.raises(MlxError, match="has no qkv_proj"):
+        new_adapter(Lora(targets=("q_proj", "qkv_proj")), model)
+    with pytest.raises(MlxError, match="has no lm_hat"):
+        new_adapter(Lora(modules_to_save=("lm_hat",)), model)

@@ -79,8 +79,7 @@ def _llama(name: str, config: Mapping[str, Any]) -> Shape:
         Linear("up_proj", hidden, inner, mlp),
         Linear("down_proj", inner, hidden, mlp),
     )
-    capped = bool(config.get("attn_logit_softcapping")) or (family == "gemma2" and "attn_logit_softcapping" not in config)
-    return Shape(**basis, linears=linears, norms=_NORMS.get(family, 2), qk_norm=family in ("qwen3", "gemma3_text"), softcap=capped)
+    return Shape(**basis, linears=linears, norms=_NORMS.get(family, 2), qk_norm=family in ("qwen3", "gemma3_text"))
 
 
 def _phi3(name: str, config: Mapping[str, Any]) -> Shape:

@@ -53,8 +53,6 @@ class Shape:
     """Classes of a classification head in place of the language model's; 0 for a language model."""
     extra: int = 0
     """Parameters of parts that text does not pass, such as a vision tower."""
-    softcap: bool = False
-    """Whether attention scores are capped, which fused attention kernels cannot do."""
 
     def classifier(self, labels: int) -> Self:
         """The same body with a classification head."""
