@@ -1,6 +1,8 @@
 """Numbers to MLflow: a database file here, or a server."""
 
+import logging
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ from src.core.files import write_text
 from src.track.names import flat, tag
 
 RUN = "mlflow.txt"
+_NOT_ALLOWED = re.compile(r"[^/\w.\- :]")
 _MOST = 500
 """Longest value of a parameter that every server takes."""
 
@@ -62,17 +65,29 @@ class MLflowLog:
         self.client = client
         self.run = run
         self.known = known
+        self.lost = False
+        """Whether it cannot be reached any more."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to the curve of each name."""
+        if self.lost:
+            return
         from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
-        points = [Metric(tag(name), value, now, step) for name, value in values.items() if step > self.known.get(tag(name), -1)]
-        self.client.log_batch(self.run, metrics=points)
+        named = {_NOT_ALLOWED.sub("_", tag(name)): value for name, value in values.items()}
+        points = [Metric(name, value, now, step) for name, value in named.items() if step > self.known.get(name, -1)]
+        try:
+            self.client.log_batch(self.run, metrics=points)
+        except MlflowException as error:  # hours of training are worth more
+            self.lost = True
+            logging.getLogger("mlx.track").warning("MLflow takes no more numbers, metrics.jsonl still does: %s", error)
 
     def close(self, output: str | None) -> None:
         """Say how it ended, and where the output is."""
+        if self.lost:
+            return
         if output:
             self.client.set_tag(self.run, "output", output)
         self.client.set_terminated(self.run, "FINISHED" if output else "KILLED")

@@ -81,8 +81,7 @@ def fit(
     except Exception as error:
         raise _disk_full(run, error) or error from error
     finally:
-        for log in logs:
-            log.close(output)
+        _close(logs, output, run)
     found = newest(run.work / CHECKPOINTS)
     if found is None or not found.last:
         run.log.info("stopped after step %d: the same command goes on from there", found.step if found else 0)
@@ -96,6 +95,15 @@ def _open(config: "TrainConfig", run: Run, metrics: Metrics, done: int) -> list[
     settings = {"train": essence(config), "seed": run.seed}
     opened = (tracker.open(run.work, upto=done, project=run.name, settings=settings) for tracker in config.track)
     return [metrics, *(log for log in opened if log)]
+
+
+def _close(logs: list[Log], output: str | None, run: Run) -> None:
+    """Close all; what one of them cannot write any more is no reason to lose the training, nor to hide why it ended."""
+    for log in logs:
+        try:
+            log.close(output)
+        except Exception as error:
+            run.log.warning("%s: %s", type(log).__name__, error)
 
 
 def _disk_full(run: Run, error: Exception) -> MlxError | None:

@@ -85,7 +85,7 @@ class _Worker:
         return MlxError(message or f"process {self.rank} of the training ended with code {code}", hint or f"see {self.log}")
 
 
-def _start(job: Path, local: int, whole: Launch, common: dict[str, str]) -> _Worker:
+def _start(job: Path, local: int, whole: "Launch", common: dict[str, str]) -> _Worker:
     rank = whole.node * whole.processes + local
     log = job.with_name(f"rank{rank}.log")
     own = {"RANK": str(rank), "LOCAL_RANK": str(local), WORKER: "1"}
@@ -153,7 +153,7 @@ def _end(workers: list[_Worker]) -> None:
         each.process.communicate()
 
 
-def _meeting(whole: Launch, work: Path) -> dict[str, str]:
+def _meeting(whole: "Launch", work: Path) -> dict[str, str]:
     """Where the processes find each other: on one machine a file, and nothing that listens to the network."""
     if whole.nodes > 1:
         host, port = whole.address.split(":")
