@@ -31,7 +31,7 @@ def sft(config: "TrainConfig", run: Run) -> None:
     base = find_base(config, run)
     tokenizer = load_tokenizer(base.tokenizer)
     longest = min(config.sequence_length, context(base.path) or config.sequence_length)
-    train, validation = (read_rows(run, tokenizer, split, longest=longest) for split in ("train", "validation"))
+    train, validation = (read_rows(run, tokenizer, split, longest=longest, too_long=config.too_long) for split in ("train", "validation"))
     if not train:
         raise none_left(run)
     train_rows(config, run, base, train, validation)

@@ -35,7 +35,7 @@ def shape_of(model: str) -> Shape:
         return read_shape(model, config)
     raise MlxError(
         f"the shape of {model!r} is not known: it is no folder, not in the hub's cache here, and of no family known by name"
-        + did_you_mean(_bare(model), catalogue()),
+        + _like(_bare(model)),
         f"fetch its config.json alone, `hf download {model} config.json`, or name a folder that holds it",
     )
 
@@ -154,6 +154,11 @@ def _basis(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "tied": family in _TIED if tied is None else bool(tied),
         "extra": config["extra_parameters"],
     }
+
+
+def _like(bare: str) -> str:
+    said = did_you_mean(bare, catalogue())
+    return said if "did you mean" in said else ""
 
 
 def _bare(model: str) -> str:

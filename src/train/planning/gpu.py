@@ -22,6 +22,7 @@ class Gpu:
 
 
 GIB = 2**30
+_CORE = 0.06  # TFLOP/s of a core in fp32: an assumption
 GPUS = {
     "h100": Gpu("H100 SXM 80 GB", 79.2 * GIB, 989, 3.35, 2.5),
     "h200": Gpu("H200 SXM 141 GB", 139.7 * GIB, 989, 4.8, 3.5),
@@ -60,6 +61,14 @@ def gpu_named(text: str) -> Gpu:
         _number(given, "bandwidth", 1.0),
         _number(given, "price", 0.0),
     )
+
+
+def this_cpu() -> Gpu:
+    """The processor of this machine: its free memory, and the arithmetic that its cores may have (an assumption)."""
+    import psutil
+
+    cores = psutil.cpu_count(logical=False) or 1
+    return Gpu(f"CPU, {cores} cores", float(psutil.virtual_memory().available), _CORE * cores, 0.05, 0.0)
 
 
 def gpu_like(reported: str) -> Gpu | None:

@@ -44,7 +44,7 @@ def memory(shape: Shape, setting: Setting) -> Memory:
             "gradients": 4.0 * trained,
             "optimizer": trained * state_bytes(setting.optimizer),
             "activations": kept,
-            "loss and backward": max(loss_bytes(shape, setting), backward_bytes(shape, setting)),
+            "loss or a block": max(loss_bytes(shape, setting), backward_bytes(shape, setting)),
             "dequantised matrix": dequantised_bytes(shape, setting),
             "context and spare": _CPU_RUNTIME if setting.on_cpu else _CONTEXT + _SPARE * kept,
         }
@@ -65,6 +65,8 @@ def weight_bytes(shape: Shape, setting: Setting) -> float:
     if setting.full:  # autocast keeps a bf16 copy of each matrix for the pass
         return 4.0 * shape.parameters + (2.0 * shape.matmul_parameters if setting.bf16 else 0)
     matrix = {"nf4": NF4, "int8": 1 + 4 / shape.hidden, "none": setting.width}[setting.quantization]
+    if setting.on_cpu and setting.quantization != "none":
+        matrix += 4  # the file that was quantised stays mapped, its pages resident until the system wants them (in fp32)
     return shape.linear_parameters * matrix + (shape.parameters - shape.linear_parameters) * setting.width
 
 
@@ -75,11 +77,9 @@ def state_bytes(optimizer: str) -> float:
 
 
 def saved_activations(shape: Shape, setting: Setting) -> float:
-    """What the forward pass leaves for the backward pass."""
+    """What the forward pass leaves for the backward pass; with checkpointing, the input of each block alone."""
     ends = setting.tokens * shape.hidden * (4 + 2 * setting.width)  # the last norm's input, its output, what the head reads
-    block = block_bytes(shape, setting)
-    if setting.checkpointing:
-        return shape.layers * setting.tokens * shape.hidden * setting.width + block + ends + mask_bytes(setting)
+    block = setting.tokens * shape.hidden * setting.width if setting.checkpointing else block_bytes(shape, setting)
     return shape.layers * block + ends + mask_bytes(setting)
 
 
@@ -87,7 +87,7 @@ def block_bytes(shape: Shape, setting: Setting) -> float:
     """What one block keeps of a batch."""
     token = _encoder_token(shape, setting) if shape.encoder else _decoder_token(shape, setting)
     masks = setting.rows * setting.sequence**2 * setting.width if not setting.packing else setting.row**2 * setting.width
-    return token * setting.tokens + (masks if masked(setting) else 0)
+    return token * setting.tokens + (masks if masked(setting) and not shape.encoder else 0)
 
 
 def masked(setting: Setting) -> bool:
@@ -162,8 +162,9 @@ def loss_bytes(shape: Shape, setting: Setting) -> float:
 
 
 def backward_bytes(shape: Shape, setting: Setting) -> float:
-    """Gradients on their way through the widest part of a block."""
-    return setting.tokens * (4.0 * shape.intermediate + 2 * shape.hidden) * setting.width
+    """Gradients on their way through the widest part of a block; with checkpointing, after it is computed once more."""
+    again = block_bytes(shape, setting) if setting.checkpointing else 0.0
+    return again + setting.tokens * (4.0 * shape.intermediate + 2 * shape.hidden) * setting.width
 
 
 def dequantised_bytes(shape: Shape, setting: Setting) -> float:

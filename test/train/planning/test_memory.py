@@ -51,7 +51,9 @@ def kept_by_a_block(family, setting):
         def note(tensor):
             storage = tensor.untyped_storage()
             # casts of weights are kept once however long the batch is, and are no activation
-            if storage.data_ptr() not in weights and any(size in (128, 64) for size in tensor.shape[:-1]):
+            if storage.data_ptr() not in weights and (
+                any(size in (128, 64) for size in tensor.shape[:-1]) or tensor.shape[::2] == (8, 64)  # BERT's keys, turned
+            ):
                 seen[storage.data_ptr()] = storage.nbytes()
             return tensor
 
@@ -82,6 +84,7 @@ def kept_by_a_block(family, setting):
         ("qwen3", {}),
         ("qwen3", {"lora": None}),
         ("gemma2", {"dropout": 0.1}),
+        ("bert", {"lora": None, "task": "classify", "packing": False}),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value) or "plain",
 )
