@@ -46,7 +46,7 @@ def together(config: "TrainConfig", run: "Run") -> None:
     job = run.work / f"job{whole.node}.json"
     inputs = {role: [each.path.as_posix() for each in found] for role, found in run.inputs.items()}
     about = {"stage": run.stage, "name": run.name, "seed": run.seed, "work": run.work.as_posix(), "cache": run.cache.as_posix()}
-    write_text(job, json.dumps({"config": config.model_dump(mode="json"), "inputs": inputs, **about}))
+    write_text(job, json.dumps({"config": config.model_dump(mode="json", exclude_unset=True), "inputs": inputs, **about}))
     common = {
         **_meeting(whole, run.work),
         "WORLD_SIZE": str(whole.world),

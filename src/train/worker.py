@@ -88,8 +88,8 @@ def _upstream(path: Path) -> Upstream:
 
 def _listen() -> None:
     """Stop when told to; end at once when whoever started this is gone."""
-    for line in sys.stdin.buffer:
-        if line == STOP:
+    while told := os.read(0, len(STOP)):  # sys.stdin has a lock, which a thread must not hold when Python ends
+        if told == STOP:
             signal.raise_signal(signal.SIGTERM)
     os._exit(1)
 
