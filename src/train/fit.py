@@ -65,7 +65,6 @@ def fit(
         interrupt=interrupt,
         judge=judge,
     )
-    trainer.args.ddp_find_unused_parameters = False
     trainer.add_callback(MarkWhole(judge))
     trainer.add_callback(monitor)
     trainer.model.register_forward_pre_hook(monitor.count, with_kwargs=True)
