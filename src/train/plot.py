@@ -19,15 +19,15 @@ _MANY = 40
 """Points above which a noisy curve is drawn faintly, under its mean."""
 
 
-def plot(rows: Sequence[dict[str, float]], path: "Path", *, title: str) -> None:
-    """Write a PNG: training and validation loss, learning rate, gradient norm, tokens per second."""
+def plot(rows: Sequence[dict[str, float]], path: "Path", *, title: str, unit: str = "nats per learned token") -> None:
+    """Write a PNG: training and validation loss (in `unit`), learning rate, gradient norm, tokens per second."""
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     panels: dict[str, Any] = figure.subplot_mosaic([["loss"] * 3, [name for name, _, _ in _SMALL]], height_ratios=[2, 1])
     loss = panels["loss"]
     _curve(loss, rows, "loss", "tab:blue", label="training loss")
     steps, measured = _points(rows, "validation_loss")
     loss.plot(steps, measured, color="tab:orange", marker="o", markersize=4, label="validation loss")
-    loss.set(title=title, xlabel="optimizer step", ylabel="loss (nats per learned token)", ylim=_limits(rows))
+    loss.set(title=title, xlabel="optimizer step", ylabel=f"loss ({unit})", ylim=_limits(rows))
     loss.legend(loc="upper right")
     for name, label, colour in _SMALL:
         _curve(panels[name], rows, name, colour)
