@@ -11,6 +11,7 @@ from src.core.files import write_text
 from src.models import class_scores
 from src.models.classifier import LoadedClassifier
 from src.train.class_data import Data
+from src.train.ranks import rank
 
 
 class Scorer:
@@ -62,5 +63,6 @@ class Scorer:
             for label, precision, recall in zip(labels, class_scores.precision(counts), class_scores.recall(counts), strict=True)
         }
         scores = {**figures, "classes": by_class, "confusion": class_scores.confusion(true, predicted, len(labels))}
-        write_text(self.folder / f"{self.step()}.json", json.dumps(scores))
+        if rank() == 0:
+            write_text(self.folder / f"{self.step()}.json", json.dumps(scores))
         return {f"validation_{name}": value for name, value in figures.items()}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import datasets
 import torch
 from peft import get_peft_model
 from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -46,7 +47,9 @@ def make_class_trainer(config: "TrainConfig", work: Path, base: Base, data: Data
     trainer = Trainer(
         model=model,
         args=TrainingArguments(**arguments(config, work, base, seed=seed), remove_unused_columns=False, label_names=["labels"]),
-        train_dataset=[{"input_ids": row.ids, "labels": row.label} for row in data.train],
+        train_dataset=datasets.Dataset.from_dict(
+            {"input_ids": [row.ids for row in data.train], "labels": [row.label for row in data.train]}
+        ),
         data_collator=_Collator(pad),
         compute_loss_func=loss,
     )
