@@ -269,6 +269,8 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 
 def _shape(message: Mapping[str, Any]) -> Shape:
     content = message.get("content") or ""
+    if not isinstance(content, str):  # what a template makes of it is its own
+        return message["role"], repr(content)
     told = (content.startswith("<tool_response>"), content.endswith("</tool_response>"), "<think>" in content, "</think>" in content)
     return message["role"], bool(content), told, len(message.get("tool_calls") or ()), bool(message.get("reasoning_content"))
 
