@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from src import STAGES, __version__
-from src.cli import serving, setup, stages, training
+from src.cli import model, serving, setup, stages
 from src.core.errors import MlxError
 
 STOPPED = 130
@@ -22,8 +22,8 @@ OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.la
 """Commands of stages that can do more than run."""
 Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {
-    "All of it": (stages.run, stages.status, stages.why, serving.chat),
-    "Training": (training.tune,),
+    "All of it": (stages.run, stages.plan, stages.status, stages.why, serving.chat),
+    "The model": (model.tune, model.verify, model.export),
     "Set-up": (setup.init, setup.config, setup.doctor),
 }
 """Commands that are no stage; the first line of each docstring is its help."""
@@ -63,7 +63,7 @@ def application(asked: Sequence[str]) -> typer.Typer:
         if isinstance(each, typer.Typer):
             app.add_typer(each, hidden=True)
         else:
-            app.command(epilog=epilog(each.__name__, asked) if each is training.tune else None, hidden=True)(each)
+            app.command(epilog=epilog(each.__name__, asked) if each is model.tune else None, hidden=True)(each)
     return app
 
 

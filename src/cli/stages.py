@@ -167,3 +167,24 @@ def why(
     if not found:
         near = ", ".join(like(row, folders))
         raise MlxError(f"no stage of {project.name} has a row {row!r}", f"did you mean {near}?" if near else f"mlx run {project.arguments}")
+
+
+def plan(
+    arguments: Arguments = None,
+    gpu: Annotated[
+        str, typer.Option(metavar="NAME", help="h100, h200, a100-40, …, cpu; or name=…,memory=GB,tflops=…,bandwidth=…")
+    ] = "h100",
+    price: Annotated[float | None, typer.Option(metavar="DOLLARS", help="What an hour of it costs.", min=0)] = None,
+) -> None:
+    """Tell what training will take in memory, time and money, and a better way, before a second of it."""
+    from src.train.planning.gpu import gpu_named, this_cpu
+    from src.train.planning.plan import plan as reckon
+    from src.train.planning.screen import screen
+
+    project = opened(arguments, check_inputs=False)
+    card = this_cpu() if gpu == "cpu" else gpu_named(gpu)
+    found = reckon(project, card, on_cpu=gpu == "cpu")
+    for line in screen(found, card.price if price is None else price):
+        typer.echo(line)
+    if found.best is None:
+        raise typer.Exit(1)

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from src.core.files import write_text
+from src.train.judge import Judge
 
 MARK = "whole.json"
 
@@ -35,9 +36,24 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 class MarkWhole(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint once all its files are written: the last thing that happens to it."""
+    """Marks a checkpoint once all its files are written: the last thing that happens to it.
+
+    Args:
+        judge: Knows whether the training ended before its last step.
+    """
+
+    def __init__(self, judge: Judge | None = None) -> None:
+        self.judge = judge
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write the mark."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        write_text(folder / MARK, json.dumps({"step": state.global_step, "last": state.global_step >= state.max_steps}))
+        last = state.global_step >= state.max_steps or (self.judge is not None and self.judge.stopped)
+        write_text(folder / MARK, json.dumps({"step": state.global_step, "last": last}))
+
+
+def best(last: Checkpoint) -> Checkpoint:
+    """Return the checkpoint that was best by what the judge looked at; the last one where none was."""
+    state = json.loads((last.folder / "trainer_state.json").read_text(encoding="utf-8"))
+    step = state.get("best_global_step")
+    return Checkpoint(last.folder.with_name(f"checkpoint-{step}"), step, last=False) if step else last

@@ -13,7 +13,16 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from src.core.errors import MlxError
 from src.track import Log
 from src.train.interrupt import Interrupt
+from src.train.judge import Judge
 from src.train.rows import IGNORED
+
+OF_PAIRS = {
+    "rewards/margins": "margin",
+    "rewards/accuracies": "accuracy",
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
+}
+"""What TRL says of preferences, and what it is called here."""
 
 
 class Monitor(TrainerCallback):  # type: ignore[misc]
@@ -22,10 +31,11 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
     Args:
         logs: Where the numbers go.
         seen: Tokens learned from and tokens in all, so far.
-        heldout: Measures the held-out loss; None where there is nothing to measure it on.
+        heldout: Measures on rows that are not learned, `validation_loss` among others; None where there are none.
         eval_steps: Steps between two measurements; None for about ten in all.
         log_steps: Steps between two lines on the console; None for about twenty in all.
         interrupt: Asked whether to stop.
+        judge: Told what was measured; None where the last checkpoint is the one that counts.
     """
 
     def __init__(
@@ -33,10 +43,11 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         logs: Sequence[Log],
         *,
         seen: tuple[float, float],
-        heldout: Callable[[], float] | None,
+        heldout: Callable[[], Mapping[str, float]] | None,
         eval_steps: int | None,
         log_steps: int | None,
         interrupt: Interrupt,
+        judge: Judge | None = None,
     ) -> None:
         self.logs = logs
         self.learned, self.all = seen
@@ -44,6 +55,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         self.eval_steps = eval_steps
         self.log_steps = log_steps
         self.interrupt = interrupt
+        self.judge = judge
         self.console = logging.getLogger("mlx.train")
         self._batch = (0.0, 0.0)
         self._losses: list[float] = []
@@ -61,7 +73,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         """Show a bar that starts where the training does; measure the untouched model."""
         self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", desc="train", leave=False, delay=1)
         if state.global_step == 0:
-            self._measure(0)
+            self._measure(state, control)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock and the count of a step."""
@@ -94,11 +106,12 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
             "tokens_per_second": learned / seconds,
             "tokens_all_per_second": whole / seconds,
         }
+        values |= {name: logs[key] for key, name in OF_PAIRS.items() if key in logs}
         self._note(step, values)
         self._losses.append(logs["loss"])
         self._say(step, state.max_steps, values)
         if step % (self.eval_steps or max(1, state.max_steps // 10)) == 0 or step >= state.max_steps:
-            self._measure(step)
+            self._measure(state, control)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take the bar away."""
@@ -123,12 +136,15 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
             f"{values['tokens_all_per_second']:,.0f}",
         )
 
-    def _measure(self, step: int) -> None:
+    def _measure(self, state: TrainerState, control: TrainerControl) -> None:
         if self.heldout is None:
             return
-        loss = self.heldout()
-        self._note(step, {"validation_loss": loss})
-        self.console.info("step %d  validation loss %.3f (perplexity %.2f)", step, loss, math.exp(min(loss, 50)))
+        step, found = state.global_step, self.heldout()
+        self._note(step, found)
+        if self.judge:
+            self.judge.look(found, state, control)
+        said = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items() if "/" not in name]  # parts of it are in the file
+        self.console.info("step %d  %s", step, ", ".join(said))
 
     def _note(self, step: int, values: Mapping[str, float]) -> None:
         for log in self.logs:
