@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 
 from src import STAGES, __version__
-from src.cli import model, serving, setup, stages
+from src.cli import model, serving, setup, stages, training
 from src.core.errors import MlxError
 
 STOPPED = 130
 """What a command stopped by Ctrl-C exits with."""
 EXTRAS = {"vllm": "gpu", "jupyterlab": "notebook"}
 """Packages that come with an extra, and which."""
-OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.label}
+OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.label, "train": training.train}
 """Commands of stages that can do more than run."""
 Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {
