@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -109,7 +109,7 @@ class Encoder:
             known = None  # its own marks say what is to be learned
         shape = (bool(tools), *map(_shape, made)) if known else None
         if known and template == known.marked and shape in self._shapes and (found := self._signed(template, made, tools)):
-            text, spans = found.text, found.spans
+            text, spans = found.text, cast(tuple[Span, ...] | None, found.spans)
         else:
             text = self._rendered(template, made, tools)
             spans = self._spans(template, known.marked if known else template, made, tools, text)
