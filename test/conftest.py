@@ -30,3 +30,11 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("needs ../shared/data beside the checkout")
     return SHARED
+
+
+@pytest.fixture
+def tokenizer_of():
+    """A function that makes a small tokenizer with a model family's special tokens and chat template."""
+    from .models.families import tokenizer_of
+
+    return tokenizer_of

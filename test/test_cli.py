@@ -228,3 +228,32 @@ def test_a_run_that_cannot_end_here_does_not_begin(mlx, project, monkeypatch):
     assert "train.model 'meta-llama/Llama-3.1-8B-Instruct' needs a CUDA device: none here" in err
     assert "`mlx run config/main.yaml --until build` does what can be done here" in err
     assert not Path("data").exists()
+
+
+def test_the_checks_of_a_dataset_run_alone_and_set_the_exit_code(mlx, project):
+    code, _, err = mlx("build", "check")
+    assert (code, "build.checks is empty" in err) == (2, True)
+    checks = "build.checks=[{type: no_empty_turns}, {type: rows, least: %d}]"
+    code, _, err = mlx("build", "check", checks % 1)
+    assert (code, "mlx build" in err) == (2, True), "nothing is built yet"
+    mlx("run", "--until", "build")
+    code, out, _ = mlx("build", "check", checks % 1)
+    assert (code, "fail" in out.splitlines()[-1]) == (0, False)
+    code, out, _ = mlx("build", "check", checks % 1000)
+    assert (code, "fail" in out) == (1, True)
+
+
+def test_an_estimate_asks_nobody(mlx, project):
+    mlx("run", "--until", "dedup")
+    section = "label={backend: {type: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}, classes: [a, b], price: {input: 1, output: 2}}"
+    code, out, err = mlx("label", "--estimate", section)
+    assert (code, err) == (0, "")
+    assert "4 rows in 4 calls" in out and "at most" in out
+    assert not folder("demo", "label").exists()
+
+
+def test_a_prompt_is_not_looked_for_without_gold(mlx, project):
+    mlx("run", "--until", "dedup")
+    section = "label={backend: {type: scripted, default: a}, classes: [a, b]}"
+    code, _, err = mlx("label", "--optimise", "prompt.yaml", section)
+    assert code == 2 and ("label.gold" in err or "--extra dspy" in err)

@@ -1,6 +1,6 @@
 """Build conversations to learn from, in train, validation and test."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -36,7 +36,11 @@ class BuildConfig(StageConfig):
     tokenizer: str | None = None
     """The tokenizer that will be trained: a hub id, a folder, `scratch` to make a small one; null leaves its checks to train."""
     max_tokens: int = Field(4096, ge=16)
-    """Longer examples are dropped: nothing is cut unasked."""
+    """Most tokens of an example; `too_long` says what becomes of longer ones."""
+    too_long: Literal["drop", "split", "truncate"] = "drop"
+    """Longer conversations are dropped; or made into several at the users' turns; or lose their earlier turns. No text is cut."""
+    thoughts: Literal["keep", "strip", "refuse"] = "keep"
+    """Between <think> and </think>: learned where the template writes them; taken out of the answers; or the row is dropped."""
     splits: Splits = Splits()
     """Shares held out, whole documents at a time."""
     decontaminate: tuple[EvaluationSet, ...] = ()

@@ -25,7 +25,8 @@ from src.core.ledger import Drop
 from src.core.records import Preference
 from src.core.run import Run
 from src.core.seeds import derive
-from src.models.conversation import fault_in
+from src.models.conversation import Fault, fault_in
+from src.models.thoughts import thinks, thought_faults, without_thoughts
 
 _PIECE = 4000  # characters of a neutral text a row of texts.jsonl holds about
 
@@ -36,7 +37,7 @@ class Dataset:
     def __init__(self, config: BuildConfig, run: Run) -> None:
         self.config = config
         self.run = run
-        self.tokens = Tokens.of(config.tokenizer, config.max_tokens)
+        self.tokens = Tokens.of(config.tokenizer, config.max_tokens, config.too_long)
         self.unclean = Decontamination(config.decontaminate)
 
     def write(self) -> None:
@@ -83,10 +84,18 @@ class Dataset:
             example["messages"] = [{"role": "system", "content": self.config.system}, *example["messages"]]
         if wrong := unknown_tag(example["tags"][1:], self.config.tags):
             return Drop(example["id"], "unknown_tag", wrong, dict(example))
-        fault = fault_in(example["messages"], example["tools"])
-        if not fault and item.rejected is not None:
-            fault = fault_in([*item.prompt, *item.rejected], example["tools"])
+        sides = [example["messages"], *([[*item.prompt, *item.rejected]] if item.rejected is not None else [])]
+        fault = next((found for side in sides if (found := fault_in(side, example["tools"]) or self.thought(side))), None)
+        if not fault and self.config.thoughts == "strip":
+            example["messages"] = without_thoughts(example["messages"])
+            item.rejected = without_thoughts(item.rejected) if item.rejected is not None else None
         return Drop(example["id"], fault.reason, fault.detail, dict(example)) if fault else item
+
+    def thought(self, messages: Sequence[dict[str, Any]]) -> Fault | None:
+        """What is wrong with the thoughts in a conversation, or that there are any where there should be none."""
+        if self.config.thoughts == "refuse" and (number := next((n for n, each in enumerate(messages) if thinks(each)), None)) is not None:
+            return Fault("thoughts_refused", f"message {number} holds a thought (build.thoughts: refuse)")
+        return next(thought_faults(messages), None)
 
     def checked(self, rows: list[Candidate]) -> list[Candidate]:
         """Keep those whose tokens can be learned as they will be served."""
@@ -151,7 +160,7 @@ class Dataset:
         neutral = list(self.neutral())
         texts = [*neutral, *(text for row in training for text in spoken(row.example["messages"]))]
         folder = self.run.output / "scratch"
-        tokens = folder_of_scratch(texts, folder, self.config.max_tokens)
+        tokens = folder_of_scratch(texts, folder, self.config.max_tokens, self.config.too_long)
         write_jsonl(folder / "texts.jsonl", ({"text": text} for text in neutral))
         return tokens
 
@@ -177,11 +186,15 @@ class Dataset:
             "tags": dict(sorted(Counter(tag for row in rows for tag in row.example["tags"]).items())),
             "template": self.tokens.template(self.config.tokenizer),
             "tokens": {"exact": self.tokens.exact, **_totals(rows)},
+            "too_long": {"policy": self.config.too_long, **self.tokens.long},
+            "thoughts": sum(any(map(thinks, row.example["messages"])) for row in rows),
             "lengths": lengths(rows, exact=self.tokens.exact),
             "diversity": {name: diversity(examples) for name, examples in made.items()},
         }
         if self.config.decontaminate:
             self.run.info["decontaminate"] = self.unclean.report()
+        if self.tokens.long:
+            self.run.log.warning("%s (%s.too_long: %s)", self.tokens.report(), self.run.stage, self.config.too_long)
 
     def judge(self) -> None:
         """Run the checks over what was written.

@@ -12,6 +12,8 @@ from src.core.errors import MlxError
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 """What the engine is told through its environment: it phones nobody."""
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+"""What suits a small model on a machine without a GPU: a GB for the cache, and no thread of ours pushed off its core."""
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks that vLLM has room for."""
 _PARSERS = (("<function=", "qwen3_coder"), ("<tool_call>", "hermes"), ("[TOOL_CALLS]", "mistral"), ("<|python_tag|>", "llama3_json"))
@@ -46,7 +48,8 @@ def command(
     program: str,
     *,
     base: str,
-    adapter: Path,
+    adapter: Path | None,
+    tokenizer: Path,
     name: str,
     port: int,
     dtype: str,
@@ -56,12 +59,15 @@ def command(
     gpu_memory_utilization: float | None = None,
     extra: Iterable[str] = (),
 ) -> list[str]:
-    """Spell the command that serves `adapter` on `base` as the model `name`, with the adapter's tokenizer and chat template.
+    """Spell the command that serves `adapter` on `base`, or `base` alone, as the model `name`, with the training's tokenizer and template.
 
     `extra` comes last, so that it wins.
     """
-    made = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--tokenizer", adapter.as_posix(), "--dtype", dtype]
-    made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
+    made = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--tokenizer", tokenizer.as_posix(), "--dtype", dtype]
+    if adapter:
+        made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
+    else:
+        made += ["--served-model-name", name]
     made += ["--generation-config", "vllm", "--override-generation-config", json.dumps({"max_new_tokens": max_new_tokens})]
     if tool_parser:
         made += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +39,10 @@ class Dialect:
     """`free`, or `nine` where only nine letters and digits pass for the id of a call."""
     content: str | None = None
     """What stands for the missing text beside a tool call."""
+    several: bool = False
+    """Whether several calls in one turn are rendered."""
+    thoughts: bool = False
+    """Whether a message's `reasoning_content` is rendered."""
 
     def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Put messages into this form; keys without a value are left out, for templates that only ask whether they are there."""
@@ -58,8 +62,11 @@ class Dialect:
 
     def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         function = dict(call["function"])
-        if self.arguments == "string" and not isinstance(function["arguments"], str):
-            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+        given = function["arguments"]
+        if self.arguments == "string" and not isinstance(given, str):
+            function["arguments"] = json.dumps(given, ensure_ascii=False)
+        elif self.arguments == "object" and isinstance(given, str):  # as OpenAI's API has them
+            function["arguments"] = _object(given)
         made = {"type": "function", **call, "function": function}
         return {**made, "id": self._id(made["id"])} if made.get("id") else made
 
@@ -72,23 +79,35 @@ class Dialect:
 @lru_cache(64)
 def dialect(template: str, specials: tuple[tuple[str, str], ...]) -> Dialect:
     """Find the dialect of a template, given the special tokens by their names; the first form that renders well is taken."""
-    tools = "offered_tool" in _render(template, specials, [{"role": "user", "content": "Hello"}], [_TOOL])
+    hello = {"role": "user", "content": "Hello"}
+    tools = "offered_tool" in _render(template, specials, [hello], [_TOOL])
+    thought = {"role": "assistant", "content": "Done", "reasoning_content": "quicksilver"}
+    thoughts = "quicksilver" in _render(template, specials, [hello, thought], None)
     choices = itertools.product(("object", "string"), ("free", "nine"), (None, ""))
     for arguments, ids, content in choices:
-        made = Dialect(calls=True, tools=tools, arguments=arguments, ids=ids, content=content)
+        made = Dialect(calls=True, tools=tools, arguments=arguments, ids=ids, content=content, thoughts=thoughts)
         if _well(_render(template, specials, made.messages(_called()), [_TOOL])):
-            return made
-    return Dialect(tools=tools)
+            both = _render(template, specials, made.messages(_called(2)), [_TOOL])
+            return replace(made, several=_well(both) and "second_tool" in both)
+    return Dialect(tools=tools, thoughts=thoughts)
 
 
-def _called() -> list[dict[str, Any]]:
-    call = {"id": "call_probe", "type": "function", "function": {"name": "called_tool", "arguments": {"probe": "glass"}}}
+def _called(count: int = 1) -> list[dict[str, Any]]:
+    names = ("called_tool", "second_tool")[:count]
+    calls = [{"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": {"probe": "glass"}}} for name in names]
     return [
         {"role": "user", "content": "Hello"},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "call_probe", "content": "found", "name": "called_tool"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        *({"role": "tool", "tool_call_id": f"call_{name}", "content": "found", "name": name} for name in names),
         {"role": "assistant", "content": "Done"},
     ]
+
+
+def _object(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 def _well(text: str) -> bool:
@@ -97,7 +116,9 @@ def _well(text: str) -> bool:
     return there and "'probe'" not in text and '\\"probe' not in text and "None" not in text
 
 
-def _render(template: str, specials: tuple[tuple[str, str], ...], messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
+def _render(
+    template: str, specials: tuple[tuple[str, str], ...], messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None
+) -> str:
     try:
         rendered, _ = render_jinja_template([messages], tools, chat_template=template, **dict(specials))
     except BROKEN:

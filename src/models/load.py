@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
 
 from src.core.errors import MlxError
 from src.models.hub import explained, located
@@ -43,6 +43,7 @@ def load(
     quantization: Quantization = "none",
     dtype: str = "auto",
     device: str = "auto",
+    attention: str | None = None,
     trust_remote_code: bool = False,
 ) -> Loaded:
     """Load the model `base`, a folder or a hub id, and attach the LoRA `adapter` if there is one.
@@ -53,6 +54,7 @@ def load(
         quantization: How the weights of the linear layers are kept: 4-bit NF4 with double quantisation, LLM.int8, or as they are.
         dtype: `bf16`, `fp16`, `fp32`, or `auto`: bf16 on CUDA and for large models, fp32 for small ones on a CPU.
         device: `cpu`, `cuda`, or `auto`: CUDA where there is one.
+        attention: transformers' name of the kernel for attention; its own choice where None.
         trust_remote_code: Whether code that comes with the model may run here.
 
     Raises:
@@ -65,12 +67,13 @@ def load(
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
         kind = pick_dtype(dtype, where, parameters(config))
         tokenizer = load_tokenizer(_tokenizer_folder(adapter) or name, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(
+        model = head(config).from_pretrained(
             name,
             config=config,
             dtype=kind,
             device_map={"": where},
             quantization_config=_quantized(quantization, kind),
+            attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
         )
@@ -90,6 +93,12 @@ def load_tokenizer(base: str | Path, *, trust_remote_code: bool = False) -> PreT
         vocabulary = tokenizer.get_vocab()
         tokenizer.pad_token = next((pad for pad in _PADS if pad in vocabulary), tokenizer.eos_token)
     return tokenizer
+
+
+def head(config: Any) -> Any:
+    """The class of a model with this config: one that fills in hidden tokens where it was made for that, else one that goes on writing."""
+    hidden = any(name.endswith("ForMaskedLM") for name in config.architectures or ())
+    return AutoModelForMaskedLM if hidden else AutoModelForCausalLM
 
 
 def attach(model: Any, adapter: Path) -> Any:

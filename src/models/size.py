@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from src.models.hub import explained, located
 
@@ -13,9 +13,10 @@ TINY = 1_000_000_000
 
 
 def parameters(config: Any) -> int:
-    """Count the parameters of a causal language model with this config, without allocating them."""
+    """Count the parameters of a language model with this config, without allocating them."""
+    kind = AutoModelForCausalLM if type(config) in AutoModelForCausalLM._model_mapping else AutoModel  # encoders have no other
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = kind.from_config(config)
     model.tie_weights()
     return sum(weight.numel() for weight in model.parameters())
 

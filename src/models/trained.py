@@ -14,7 +14,7 @@ from src.core.manifest import Manifest
 if TYPE_CHECKING:
     from src.models.load import Loaded
 
-ADAPTER = "adapter"
+ADAPTER, MODEL = "adapter", "model"
 _SAMPLE = 1 << 16
 
 
@@ -30,7 +30,9 @@ class Trained(Config):
     """The same folder, from the training's own: it is found when both have moved together."""
     base_fingerprint: str | None = None
     """Stands for the base's config and weights, where it is a folder."""
-    task: Literal["sft"] = "sft"
+    task: Literal["sft", "pretrain", "classify", "dpo"] = "sft"
+    weights: Literal["adapter", "model", "."] = "adapter"
+    """What it made, and the folder of it: an adapter on the base, or a whole model that needs no base (`.`: an export)."""
     quantization: Literal["nf4", "int8", "none"]
     """How the base's weights were kept in training; an adapter fits best on the same."""
     dtype: Literal["bf16", "fp16", "fp32"]
@@ -44,9 +46,9 @@ class Trained(Config):
 
     @classmethod
     def of(cls, folder: Path, made_by: str = "mlx train") -> Self:
-        """Read what `mlx train` left in `folder`."""
+        """Read what `mlx train` left in `folder`, or `mlx export merge`."""
         manifest = Manifest.read(folder, made_by)
-        if manifest.stage != "train":
+        if manifest.stage not in ("train", "merge"):
             raise MlxError(f"{folder} was made by {manifest.stage}, not by train", "name the folder of a training")
         return cls.model_validate({**manifest.info, "folder": folder})
 
@@ -55,9 +57,19 @@ class Trained(Config):
         return self.model_dump(mode="json", exclude={"folder"})
 
     @property
-    def adapter(self) -> Path:
-        """Folder of the adapter with its tokenizer and chat template."""
-        return self.folder / ADAPTER
+    def adapter(self) -> Path | None:
+        """Folder of the adapter; None where all weights were trained."""
+        return self.folder / ADAPTER if self.weights == "adapter" else None
+
+    @property
+    def tokenizer(self) -> Path:
+        """Folder of the tokenizer and chat template: beside the weights."""
+        return self.folder / self.weights
+
+    @property
+    def model(self) -> str:
+        """The model that the adapter belongs on, or that was made: a folder, or a hub id."""
+        return self.base_path if self.weights == "adapter" else (self.folder / self.weights).as_posix()
 
     @property
     def base_path(self) -> str:
@@ -76,11 +88,11 @@ class Trained(Config):
     def load(
         self, *, dtype: str | None = None, device: str = "auto", quantization: Literal["nf4", "int8", "none"] | None = None
     ) -> "Loaded":
-        """Load the base as it was in training, with the adapter on it."""
+        """Load the base as it was in training, with the adapter on it, or the model that was made of it."""
         from src.models.load import load
 
         return load(
-            self.base_path,
+            self.model,
             adapter=self.adapter,
             quantization=quantization or self.quantization,
             dtype=dtype or self._dtype(device),
@@ -92,7 +104,7 @@ class Trained(Config):
         from src.models.load import Loaded, load, load_tokenizer
 
         alone = load(self.base_path, quantization=self.quantization, dtype=dtype or self._dtype(device), device=device)
-        return Loaded(alone.model, load_tokenizer(self.adapter))
+        return Loaded(alone.model, load_tokenizer(self.tokenizer))
 
     def _dtype(self, device: str) -> str:
         """What it was trained in, unless it moved from a GPU to a CPU or back."""

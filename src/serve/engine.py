@@ -80,7 +80,7 @@ class VllmEngine(Config):
 
         cuda = pick_device("auto").startswith("cuda")
         program = vllm.executable(self.executable, cuda=cuda)
-        tokenizer = load_tokenizer(trained.adapter)
+        tokenizer = load_tokenizer(trained.tokenizer)
         same_tokens(tokenizer, trained.template)
         if trained.quantization != "none" and "--quantization" not in self.extra_args:
             LOG.warning(
@@ -90,8 +90,9 @@ class VllmEngine(Config):
         port = free_port()
         command = vllm.command(
             program,
-            base=trained.base_path,
+            base=trained.model,
             adapter=trained.adapter,
+            tokenizer=trained.tokenizer,
             name=name,
             port=port,
             dtype=vllm.DTYPES[trained.dtype],

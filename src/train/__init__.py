@@ -1,32 +1,34 @@
-"""Fine-tune a model on the dataset with QLoRA."""
+"""Train a model: on conversations, plain text, classes or preferences."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from src.core.config import Config, Cosmetic
+from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.track import Tracker
+from src.track.tensorboard import TensorBoard
+from src.train.classification import Classification
+from src.train.compatibility import refuse_conflicts
+from src.train.launch import Launch
+from src.train.lora import Lora
+from src.train.preference import Preference
+from src.train.pretraining import Pretraining
 
-Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Task = Literal["sft", "pretrain", "classify", "dpo"]
 Optimizer = Literal[
-    "adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "lion_8bit", "paged_lion_8bit", "adafactor"
-]
-
-
-class Lora(Config):
-    """Low-rank matrices beside the frozen weights: what is trained."""
-
-    r: int = Field(default=16, ge=1, le=512)
-    """Rank; 512 is the most that vLLM serves."""
-    alpha: float = Field(default=32, gt=0)
-    """Scale: the adapter counts alpha / r times."""
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the adapter's inputs that are zeroed in training."""
-    targets: Literal["all-linear"] | Annotated[tuple[Projection, ...], Field(min_length=1)] = "all-linear"
-    """Which linear layers get an adapter: all but the output head, or a list of projections."""
+    "adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "lion_32bit", "lion_8bit",
+    "paged_lion_32bit", "paged_lion_8bit", "ademamix", "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit",
+    "rmsprop", "sgd", "adagrad", "adafactor",
+]  # fmt: skip
+Scheduler = Literal[
+    "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "cosine_with_min_lr", "polynomial",
+    "inverse_sqrt", "warmup_stable_decay",
+]  # fmt: skip
 
 
 class ScratchBase(Config):
@@ -39,17 +41,23 @@ class ScratchBase(Config):
 class TrainConfig(StageConfig):
     """Fine-tune a model on the dataset."""
 
-    task: Literal["sft"] = "sft"
-    """What is learned: `sft`, the assistant's turns of each conversation."""
+    task: Task = "sft"
+    """What is learned: `sft`, the assistant's turns of each conversation; `pretrain`, plain text; `classify`, a label; `dpo`, which of two
+    answers is better."""
     model: str
     """Hub id or folder of the base model, or `scratch`: a small one made here from the dataset's own texts."""
+    start: Path | None = None
+    """Folder of an earlier training, whose adapter is trained on: `checkpoint/NAME/train`, for preferences after conversations."""
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     """How the frozen weights are kept: 4-bit NF4 with double quantisation, LLM.int8, or unquantised."""
-    lora: Lora = Lora()
-    learning_rate: float = Field(default=2e-4, gt=0)
-    """Highest learning rate."""
-    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    lora: Lora | None = Lora()
+    """The adapter; `null` trains all weights of the model instead."""
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Highest learning rate; auto: 2e-4 for an adapter, 2e-5 for all weights, and of dpo a fortieth of either."""
+    scheduler: Scheduler = "cosine"
     """How the learning rate goes down after the warm-up."""
+    scheduler_options: dict[str, float | int | str] = Field(default_factory=dict)
+    """Settings of the scheduler by transformers' names, as `{min_lr_rate: 0.1}` of cosine_with_min_lr."""
     warmup: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps in which the learning rate goes up."""
     epochs: float = Field(default=1, gt=0)
@@ -57,15 +65,25 @@ class TrainConfig(StageConfig):
     max_steps: int | None = Field(default=None, ge=1)
     """Number of optimizer steps, in place of `epochs`."""
     sequence_length: int = Field(default=4096, ge=8)
-    """Most tokens in a sequence; longer rows are dropped as too_long, never cut."""
+    """Most tokens in a sequence; `too_long` says what becomes of longer rows."""
+    too_long: Literal["drop", "split", "truncate"] = "drop"
+    """Longer conversations are dropped; or made into several at the users' turns; or lose their earlier turns. No text is cut."""
     packing: bool = True
     """Put several rows into one sequence, unseen by each other, so that no computing goes to padding."""
+    attention: Literal["auto", "flash_attention_2", "varlen", "sdpa"] = "auto"
+    """Kernel of the attention; auto: on a GPU flash attention where installed, else torch's own for rows of any length; sdpa on a CPU."""
     micro_batch: int = Field(default=1, ge=1)
     """Sequences that go through the model at once: memory grows with it."""
     effective_batch: int = Field(default=16, ge=1)
     """Sequences to one optimizer step; gradients are accumulated over effective_batch / micro_batch passes."""
     gradient_checkpointing: Literal["auto"] | bool = "auto"
     """Compute activations twice to save memory; auto: on a GPU yes, on a CPU no."""
+    activation_offloading: bool = False
+    """Move activations to the host's memory while they are not needed: GPU only, slower, for what fits in no other way."""
+    torch_compile: bool = False
+    """Compile the model: minutes at the start, faster steps after."""
+    neftune: float | None = Field(default=None, gt=0)
+    """Noise on the embeddings in training (NEFTune, Jain et al. 2023); 5 is usual."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """What is computed in; auto: bf16 on a GPU, fp32 on a CPU. The adapter's own weights are always fp32."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -78,30 +96,53 @@ class TrainConfig(StageConfig):
     """Steps between checkpoints, from which an interrupted training goes on."""
     eval_steps: int | None = Field(default=None, ge=1)
     """Steps between measurements of the loss on the validation split; if none, about ten in all."""
+    best: str | None = Field(default=None, pattern="^validation_")
+    """Write the checkpoint that was best by this measurement on the validation split, as `validation_loss`, not the last one."""
+    patience: int | None = Field(default=None, ge=1)
+    """End the training after so many measurements in a row that were no better than the best; needs `best`."""
     eval_rows: int = Field(default=500, ge=1)
     """Most validation rows that are measured."""
+    row_losses: Literal["validation", "all"] = "validation"
+    """Which rows' losses are written, the worst first: losses.jsonl, and of the learned rows too train_losses.jsonl, to find bad ones."""
     log_steps: Annotated[int | None, Field(ge=1), Cosmetic()] = None
     """Steps between lines on the console; if none, about twenty lines in all. metrics.jsonl has every step."""
+    launch: Launch = Launch()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `cpu` says that a large model is meant to be trained slowly."""
-    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (Tracker(),)
-    """Where numbers go besides metrics.jsonl and loss.png."""
+    serve_with: Annotated[Literal["vllm", "transformers"], Cosmetic()] = "vllm"
+    """Where it is going to be served; with `transformers` nothing is refused for vLLM's sake."""
+    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (TensorBoard(),)
+    """Where numbers go besides metrics.jsonl and loss.png: `tensorboard`, `wandb`, `mlflow`."""
+    price_per_hour: Annotated[float | None, Field(ge=0), Cosmetic()] = None
+    """What an hour of this machine costs, to show on the console what the training has cost so far."""
     scratch: ScratchBase = ScratchBase()
+    pretrain: Pretraining = Pretraining()
+    classify: Classification = Classification()
+    dpo: Preference = Preference()
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        whole, part = self.effective_batch, self.micro_batch
+        whole, world = self.effective_batch, self.launch.world
+        part = self.micro_batch * world
         if whole % part:
             near = sorted({max(part, whole // part * part), (whole // part + 1) * part})
+            of = f"micro_batch {self.micro_batch}" + (f" × {world} processes" if world > 1 else "")
+            fits = [n for n in range(1, whole + 1) if whole % (n * world) == 0]
             raise ValueError(
-                f"effective_batch {whole} is no multiple of micro_batch {part}: set effective_batch to {' or '.join(map(str, near))}, "
-                f"or micro_batch to one of {', '.join(str(n) for n in range(1, whole + 1) if whole % n == 0)}"
+                f"effective_batch {whole} is no multiple of {of}: set effective_batch to {' or '.join(map(str, near))}"
+                + (f", or micro_batch to one of {', '.join(map(str, fits))}" if fits else "")
             )
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        refuse_conflicts(self)
         return self
 
     def files(self) -> tuple[Path, ...]:
         """The base model's folder, where it is one: with other weights the output is stale."""
-        return (Path(self.model),) if self.model != "scratch" and Path(self.model).is_dir() else ()
+        base = (Path(self.model),) if self.model != "scratch" and Path(self.model).is_dir() else ()
+        return base if self.start is None else (*base, self.start / "manifest.json")
 
     def ready(self) -> None:
         """Say that this machine cannot train the model before hours go into its dataset."""
@@ -111,22 +152,61 @@ class TrainConfig(StageConfig):
             place(self)
 
     @property
+    def rate(self) -> float:
+        """The highest learning rate."""
+        if self.learning_rate != "auto":
+            return self.learning_rate
+        return (2e-4 if self.lora else 2e-5) / (40 if self.task == "dpo" else 1)
+
+    @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return self.effective_batch // self.micro_batch
+        return self.effective_batch // (self.micro_batch * self.launch.world)
 
 
-@stage(reads={"dataset": ("build",)}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
+@stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
 def train(config: TrainConfig, run: Run) -> None:
-    """Train a LoRA adapter on a frozen, quantised base model.
+    """Train a LoRA adapter on a frozen base model, quantised or not, or all weights of the model.
 
-    Writes adapter/ (the weights, the tokenizer, the chat template), metrics.jsonl with loss, learning rate, gradient
-    norm and tokens per second of every step, loss.png and TensorBoard files. A training that was stopped or killed goes
+    Writes adapter/ or model/ (the weights, the tokenizer, the chat template), metrics.jsonl with loss, learning rate,
+    gradient norm and tokens per second of every step, losses.jsonl with the loss of each held-out row, loss.png and
+    TensorBoard files. A training that was stopped or killed goes
     on from its last checkpoint, to the same result.
     """
     from src.models.libraries import routed
 
     with routed():
-        from src.train.sft import sft
+        from src.train.unfinished import check_unfinished
+
+        check_unfinished(config, run)
+        if config.launch.world > 1:
+            from src.train.together import together
+
+            together(config, run)
+    run_task(config, run)
+
+
+def run_task(config: TrainConfig, run: Run) -> None:
+    """Train, or where the last checkpoint is there already write the output."""
+    from src.models.libraries import routed
+
+    with routed():
+        work = _task(config.task)
     with routed():  # once more: some libraries put up a console handler when they are imported
-        sft(config, run)
+        work(config, run)
+
+
+def _task(task: Task) -> Callable[[TrainConfig, Run], None]:
+    if task == "sft":
+        from src.train.sft import sft
+
+        return sft
+    if task == "pretrain":
+        from src.train.pretrain import pretrain
+
+        return pretrain
+    if task == "dpo":
+        from src.train.dpo import dpo
+
+        return dpo
+    raise MlxError(f"train.task {task} is not there yet", "set train.task to sft")

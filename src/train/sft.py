@@ -1,110 +1,63 @@
-"""Supervised fine-tuning with QLoRA: TRL trains, this hands it checked rows and takes up where a kill left off."""
+"""Supervised fine-tuning: TRL trains, this hands it checked rows and takes up where a kill left off."""
 
 import json
-import shutil
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from src.core.errors import MlxError
 from src.core.files import write_text
 from src.core.run import Run
-from src.core.stage import folder
 from src.models.load import load_tokenizer
 from src.models.size import context
-from src.models.template import template_hash
-from src.models.trained import ADAPTER, Trained, beside, fingerprint
-from src.track import Log
-from src.track.metrics import Metrics, read_metrics
 from src.train.base import Base, find_base
-from src.train.checkpoints import Checkpoint, MarkWhole, newest
-from src.train.heldout import heldout_loss
-from src.train.interrupt import Interrupt
-from src.train.monitor import Monitor
+from src.train.checkpoints import best, newest
+from src.train.fit import fit
+from src.train.heldout import RowLoss, as_figures, heldout, write_losses
+from src.train.output import FIGURES, TRAIN_LOSSES, write_output
 from src.train.packing import EXACT, ROUNDED, check_packing, efficiency
-from src.train.plot import plot
 from src.train.rows import Row, read_rows
-from src.train.trainer import make_trainer
+from src.train.trainer import make_trainer, put_weights
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
 
     from src.train import TrainConfig
 
-METRICS, FIGURES = "metrics.jsonl", "figures.json"
-
-
-@dataclass(frozen=True)
-class Data:
-    """The rows, ready for the model."""
-
-    train: list[Row]
-    validation: list[Row]
-
 
 def sft(config: "TrainConfig", run: Run) -> None:
     """Train, or go on training, and write the output."""
     base = find_base(config, run)
-    tokenizer = load_tokenizer(base.path)
+    tokenizer = load_tokenizer(base.tokenizer)
     longest = min(config.sequence_length, context(base.path) or config.sequence_length)
-    data = Data(read_rows(run, tokenizer, "train", longest=longest), read_rows(run, tokenizer, "validation", longest=longest))
-    if not data.train:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items()) or "the split is empty"
-        raise MlxError(f"no row is left to train on: {reasons}", f"look at {run.ledger.path.name}, or raise train.sequence_length")
+    train, validation = (read_rows(run, tokenizer, split, longest=longest, too_long=config.too_long) for split in ("train", "validation"))
+    if not train:
+        raise none_left(run)
+    train_rows(config, run, base, train, validation)
+
+
+def none_left(run: Run) -> MlxError:
+    """Why there is nothing to train on."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items()) or "the split is empty"
+    return MlxError(f"no row is left to train on: {reasons}", f"look at {run.ledger.path.name}, or raise train.sequence_length")
+
+
+def train_rows(config: "TrainConfig", run: Run, base: Base, train: list[Row], validation: list[Row]) -> None:
+    """Train on rows of tokens and labels, and write the output."""
     start = perf_counter()
     checkpoint = newest(run.work / "checkpoints")
-    if checkpoint is None or not checkpoint.last:
-        checkpoint = _fit(config, run, base, data, checkpoint)
-    _write(config, run, base, checkpoint, seconds=perf_counter() - start)
-
-
-def _fit(config: "TrainConfig", run: Run, base: Base, data: Data, checkpoint: Checkpoint | None) -> Checkpoint:
-    """Train to the end; return the last checkpoint."""
-    done = checkpoint.step if checkpoint else 0
-    interrupt = Interrupt()
-    trainer = make_trainer(config, run.work, base, data.train, seed=run.seed)
-    _note_figures(config, run, base, trainer)
-    metrics = Metrics(run.work / METRICS, upto=done)
-    opened = (tracker.open(run.work, upto=done) for tracker in config.track)
-    logs: list[Log] = [metrics, *(log for log in opened if log)]
-    monitor = Monitor(
-        logs,
-        seen=(metrics.last.get("tokens", 0), metrics.last.get("tokens_all", 0)),
-        heldout=_heldout(config, trainer, data.validation),
-        eval_steps=config.eval_steps,
-        log_steps=config.log_steps,
-        interrupt=interrupt,
-    )
-    trainer.add_callback(MarkWhole())
-    trainer.add_callback(monitor)
-    trainer.model.register_forward_pre_hook(monitor.count, with_kwargs=True)
-    if checkpoint:
-        run.log.info("going on from step %d", checkpoint.step)
-    try:
-        with interrupt.watched():
-            trainer.train(resume_from_checkpoint=checkpoint.folder.as_posix() if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(config) from error
-    finally:
-        for log in logs:
-            log.close()
-    found = newest(run.work / "checkpoints")
-    if found is None or not found.last:
-        run.log.info("stopped after step %d: the same command goes on from there", found.step if found else 0)
-        raise KeyboardInterrupt
-    return found
-
-
-def _out_of_memory(config: "TrainConfig") -> MlxError:
-    smaller = f"train.micro_batch to {config.micro_batch // 2}" if config.micro_batch > 1 else "train.sequence_length"
-    return MlxError(
-        f"the GPU's memory is full with train.micro_batch {config.micro_batch} and train.sequence_length {config.sequence_length}",
-        f"lower {smaller}, set train.gradient_checkpointing to true or train.optimizer to paged_adamw_8bit",
-    )
+    wanted = run.work / "losses" / TRAIN_LOSSES if config.row_losses == "all" else None
+    if checkpoint is None or not checkpoint.last or (wanted and not wanted.exists()):
+        trainer = make_trainer(config, run.work, base, train, seed=run.seed)
+        measure = _measure(config, trainer)
+        if checkpoint is None or not checkpoint.last:
+            _note_figures(config, run, base, trainer)
+            checkpoint = fit(config, run, trainer, checkpoint, heldout=_heldout(config, run, trainer, measure, validation))
+        if wanted:
+            put_weights(trainer.model, (best(checkpoint) if config.best else checkpoint).folder)
+            write_losses(wanted, measure(train))
+    write_output(config, run, base, checkpoint, seconds=perf_counter() - start)
 
 
 def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrainer") -> None:
@@ -112,6 +65,7 @@ def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrai
     figures: dict[str, Any] = {
         "trainable_parameters": sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
         "sequences": len(trainer.train_dataset),
+        "attention": base.attention,
     }
     if config.packing:
         exact = base.dtype == "fp32" and config.quantization != "int8"
@@ -125,67 +79,28 @@ def _note_figures(config: "TrainConfig", run: Run, base: Base, trainer: "SFTTrai
     write_text(run.work / FIGURES, json.dumps(figures))
 
 
-def _heldout(config: "TrainConfig", trainer: "SFTTrainer", rows: list[Row]) -> Callable[[], float] | None:
-    if not rows:
-        return None
+def _measure(config: "TrainConfig", trainer: "SFTTrainer") -> Callable[[list[Row]], list[RowLoss]]:
+    most, pad = config.micro_batch * config.sequence_length, trainer.processing_class.pad_token_id
 
-    def measure() -> float:
+    def measure(rows: list[Row]) -> list[RowLoss]:
         with trainer.compute_loss_context_manager():
-            return heldout_loss(
-                trainer.model,
-                rows[: config.eval_rows],
-                most_tokens=config.micro_batch * config.sequence_length,
-                pad=trainer.processing_class.pad_token_id,
-            )
+            return heldout(trainer.model, rows, most_tokens=most, pad=pad)
 
     return measure
 
 
-def _write(config: "TrainConfig", run: Run, base: Base, checkpoint: Checkpoint, *, seconds: float) -> None:
-    """Write adapter, curves and what the next stages need to know."""
-    adapter = run.output / ADAPTER
-    adapter.mkdir()
-    shutil.copy(checkpoint.folder / "adapter_model.safetensors", adapter)
-    settings = json.loads((checkpoint.folder / "adapter_config.json").read_text(encoding="utf-8"))
-    if isinstance(settings["target_modules"], list):
-        settings["target_modules"].sort()  # a set in PEFT, of another order in each process
-    write_text(adapter / "adapter_config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    tokenizer = load_tokenizer(base.path)
-    tokenizer.save_pretrained(adapter)
-    # copies: a kill from here on finds everything where it was
-    shutil.copy(run.work / METRICS, run.output)
-    if (run.work / "tensorboard").exists():
-        shutil.copytree(run.work / "tensorboard", run.output / "tensorboard")
-    rows = read_metrics(run.output / METRICS)
-    plot(rows, run.output / "loss.png", title=f"{run.name}: {Path(config.model).name}, {config.quantization}, LoRA r={config.lora.r}")
-    made = run.input("dataset").manifest
-    is_folder = base.kind != "hub"
-    trained = Trained(
-        base=base.path,
-        base_kind=base.kind,
-        base_beside=beside(base.path, folder(run.name, run.stage)) if is_folder else None,
-        base_fingerprint=fingerprint(Path(base.path)) if is_folder else None,
-        task=config.task,
-        quantization=config.quantization,
-        dtype=base.dtype,
-        device="cpu" if base.on_cpu else "cuda",
-        template=template_hash(tokenizer),
-        system=made.info.get("system") if made else None,
-    )
-    figures = json.loads((run.work / FIGURES).read_text(encoding="utf-8"))
-    run.info |= trained.as_info() | figures | _summary(rows, checkpoint, seconds)
+def _heldout(
+    config: "TrainConfig", run: Run, trainer: "SFTTrainer", measure: Callable[[list[Row]], list[RowLoss]], rows: list[Row]
+) -> Callable[[], dict[str, float]] | None:
+    if not rows:
+        return None
 
+    def look() -> dict[str, float]:
+        found = measure(rows[: config.eval_rows])
+        write_losses(run.work / "losses" / f"{trainer.state.global_step}.jsonl", found)
+        figures = as_figures(found)
+        if config.task == "pretrain":
+            figures["validation_perplexity"] = math.exp(min(50.0, figures["validation_loss"]))
+        return figures
 
-def _summary(rows: list[dict[str, float]], checkpoint: Checkpoint, seconds: float) -> dict[str, Any]:
-    losses = [row["loss"] for row in rows if "loss" in row]
-    measured = [row["validation_loss"] for row in rows if "validation_loss" in row]
-    last = next(row for row in reversed(rows) if "tokens" in row)
-    return {
-        "steps": checkpoint.step,
-        "tokens": int(last["tokens"]),
-        "tokens_all": int(last["tokens_all"]),
-        "loss": sum(losses[-10:]) / len(losses[-10:]),
-        "validation_loss": measured[-1] if measured else None,
-        "validation_loss_before": measured[0] if measured else None,
-        "seconds": round(seconds, 1),
-    }
+    return look

@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
-from peft import LoraConfig
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from src.core.errors import MlxError
-from src.models.load import load
+from src.models.load import load, load_tokenizer
+from src.train.accounted import accounted
+from src.train.adapter import adapted, in_fp32
+from src.train.arguments import arguments
+from src.train.attention import VARLEN, register_varlen
 from src.train.base import Base
 from src.train.rows import Row, as_columns
 
@@ -18,82 +22,46 @@ if TYPE_CHECKING:
 
 
 def make_trainer(config: "TrainConfig", work: Path, base: Base, rows: list[Row], *, seed: int) -> SFTTrainer:
-    """Load the base, put a fresh adapter on it and pack the rows."""
+    """Load the base, put an adapter on it where one is trained, and pack the rows."""
     datasets.disable_progress_bars()
-    loaded = load(base.path, quantization=config.quantization, dtype=base.dtype, device=base.device)
-    _must_have(loaded.model, config.lora.targets)
-    trainer = SFTTrainer(
-        model=loaded.model,
-        args=_arguments(config, work, base, seed),
-        train_dataset=datasets.Dataset.from_dict(as_columns(rows)),
-        processing_class=loaded.tokenizer,
-        peft_config=LoraConfig(
-            r=config.lora.r,
-            lora_alpha=config.lora.alpha,
-            lora_dropout=config.lora.dropout,
-            target_modules=config.lora.targets if isinstance(config.lora.targets, str) else list(config.lora.targets),
-            task_type="CAUSAL_LM",
-        ),
-    )
+    model, peft = adapted(load_base(config, base), config.lora, base)
+    with in_fp32(model):
+        trainer = SFTTrainer(
+            model=model,
+            args=_arguments(config, work, base, seed),
+            train_dataset=datasets.Dataset.from_dict(as_columns(rows)),
+            processing_class=load_tokenizer(base.tokenizer),
+            peft_config=peft,
+        )
     trainer.remove_callback(PrinterCallback)
-    _none_lost(trainer, rows, packing=config.packing)
-    # TRL casts the adapter of a quantised model to bf16, in which most updates of a usual learning rate are rounded away,
-    # and a checkpoint is read back as fp32: another run than the one that was interrupted
-    for weight in trainer.model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
+    accounted(trainer.train_dataset, trainer.data_collator, rows, packing=config.packing)
     return trainer
 
 
-def _must_have(model: Any, targets: str | tuple[str, ...]) -> None:
-    """Fail where a projection that is to be adapted is none of the model's."""
-    there = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-    if not isinstance(targets, str) and (missing := [each for each in targets if each not in there]):
-        raise MlxError(f"{type(model).__name__} has no {', '.join(missing)}", "set train.lora.targets to all-linear")
+def load_base(config: "TrainConfig", base: Base) -> Any:
+    """Load the base model as it is trained on."""
+    if base.attention == VARLEN:
+        register_varlen()
+    dtype = base.dtype if config.lora else "fp32"
+    return load(base.path, quantization=config.quantization, dtype=dtype, device=base.device, attention=base.attention).model
+
+
+def put_weights(model: Any, checkpoint: Path) -> None:
+    """Give the model the trained weights of a checkpoint."""
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
+        return
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        model.load_state_dict(load_file(file), strict=False)  # tied weights are stored once, and a shard holds a part
 
 
 def _arguments(config: "TrainConfig", work: Path, base: Base, seed: int) -> SFTConfig:
-    checkpointing = not base.on_cpu if config.gradient_checkpointing == "auto" else config.gradient_checkpointing
     return SFTConfig(
-        output_dir=(work / "checkpoints").as_posix(),
+        **arguments(config, work, base, seed=seed),
         # rows come as tokens and labels, none over the limit: there is nothing for TRL to prepare, cut or drop but to pack them
         dataset_kwargs={"skip_prepare_dataset": not config.packing},
         max_length=config.sequence_length if config.packing else None,
         packing=config.packing,
         packing_strategy="bfd",
-        per_device_train_batch_size=config.micro_batch,
-        gradient_accumulation_steps=config.accumulation,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.scheduler,
-        warmup_steps=config.warmup,  # below 1 it is read as a share
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        # on a CPU there is nothing to page out to
-        optim=config.optimizer.removeprefix("paged_") if base.on_cpu else config.optimizer,
-        bf16=base.dtype == "bf16",
-        use_cpu=base.on_cpu,
-        dataloader_pin_memory=not base.on_cpu,
-        gradient_checkpointing=checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # a loss that is no number is an error, not something to smooth over
-        save_steps=config.save_steps,
-        save_total_limit=2,  # the one before stays until this one is whole
-        eval_strategy="no",  # the monitor measures per token, the trainer per batch
-        report_to="none",
-        disable_tqdm=True,
-        seed=seed,
-        data_seed=seed,
+        activation_offloading=config.activation_offloading,
     )
-
-
-def _none_lost(trainer: SFTTrainer, rows: list[Row], *, packing: bool) -> None:
-    """Every row and every token that went into the trainer is in its dataset."""
-    dataset = trainer.train_dataset
-    count = sum(map(len, dataset["seq_lengths"])) if packing else len(dataset)
-    found = (count, sum(map(len, dataset["input_ids"])))
-    expected = (len(rows), sum(len(row.ids) for row in rows))
-    if found != expected:
-        raise RuntimeError(f"of {expected} rows and tokens, {found} are left in the trainer's dataset")

@@ -90,9 +90,11 @@ def test_llama_has_no_marks_and_is_masked_all_the_same() -> None:
     assert reason(tokenizer, CHAT) is None
 
 
-def test_qwen3_that_drops_earlier_thoughts_is_masked_where_its_turns_end() -> None:
+def test_qwen3_that_drops_earlier_thoughts_learns_the_turn_that_reads_as_it_was_served() -> None:
     tokenizer = made(of_trl("qwen3"))
-    assert learned(tokenizer, encode(tokenizer, CHAT)) == "Aye<|im_end|><think>\n\n</think>\n\nWelcome!<|im_end|>"
+    encoded = encode(tokenizer, CHAT)
+    assert learned(tokenizer, encoded) == "<think>\n\n</think>\n\nWelcome!<|im_end|>"
+    assert encoded.unlearned == (2,)
 
 
 def test_mistral_wants_ids_of_nine() -> None:

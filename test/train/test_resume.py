@@ -89,10 +89,10 @@ def test_ctrl_c_keeps_the_step_and_the_next_run_goes_on(project, curve, undistur
 
 
 def test_a_kill_after_the_last_step_trains_no_more(project, curve, undisturbed, monkeypatch):
-    from src.train import sft
+    from src.train import output, sft
 
     with monkeypatch.context() as patched:
-        patched.setattr(sft, "plot", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patched.setattr(output, "plot", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(OSError, match="No space"):
             train(project())
     monkeypatch.setattr(sft, "make_trainer", None)  # would fail if it were called

@@ -1,0 +1,83 @@
+"""What of a training's settings its memory and speed hang on: a config with its `auto`s resolved for one device."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from src.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to train; alternatives are made with `dataclasses.replace`."""
+
+    task: str
+    quantization: str
+    rank: int
+    """Of the adapter; 0 where all weights are trained."""
+    targets: str | tuple[str, ...]
+    dropout: float
+    saved_whole: tuple[str, ...]
+    """Modules trained whole beside the adapter."""
+    sequence: int
+    micro_batch: int
+    effective_batch: int
+    packing: bool
+    checkpointing: bool
+    bf16: bool
+    optimizer: str
+    on_cpu: bool
+    reference: bool = False
+    """Whether a frozen reference is computed at each step (DPO)."""
+
+    @classmethod
+    def of(cls, config: "TrainConfig", *, on_cpu: bool) -> Self:
+        """What `config` comes to on a CPU, or on a GPU that computes in bf16."""
+        lora, checkpointing = config.lora, config.gradient_checkpointing
+        return cls(
+            task=config.task,
+            quantization=config.quantization,
+            rank=lora.r if lora else 0,
+            targets=lora.targets if lora else (),
+            dropout=lora.dropout if lora else 0.0,
+            saved_whole=lora.modules_to_save if lora else (),
+            sequence=config.sequence_length,
+            micro_batch=config.micro_batch,
+            effective_batch=config.effective_batch,
+            packing=config.packing and config.task in ("sft", "pretrain"),
+            checkpointing=not on_cpu if checkpointing == "auto" else checkpointing,
+            bf16=config.precision == "bf16" or (config.precision == "auto" and not on_cpu),
+            optimizer=config.optimizer,
+            on_cpu=on_cpu,
+            reference=config.task == "dpo" and config.dpo.reference == "adapter_off",
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether all weights are trained."""
+        return self.rank == 0
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number that is computed with."""
+        return 2 if self.bf16 else 4
+
+    @property
+    def rows(self) -> int:
+        """Sequences in the model at once: a pair of answers is two."""
+        return self.micro_batch * (2 if self.task == "dpo" else 1)
+
+    @property
+    def tokens(self) -> int:
+        """Places in the model at once."""
+        return self.rows * self.sequence
+
+    @property
+    def row(self) -> int:
+        """Length of the row that attention sees: packed sequences of a batch are one long row."""
+        return self.tokens if self.packing else self.sequence
+
+    @property
+    def accumulation(self) -> int:
+        """Passes to one optimizer step."""
+        return max(1, self.effective_batch // self.micro_batch)
