@@ -56,7 +56,7 @@ def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
             peak[0] = max(peak[0], int(found.split()[1]) / 1024)
         except (OSError, StopIteration):
             pass
-        time.sleep(0.05)
+        time.sleep(0.2)  # to ask takes long where much is mapped
 
 
 def ours(corpus: Path, folder: Path, threads: int) -> list[str]:
@@ -100,7 +100,7 @@ def prepared(options: argparse.Namespace) -> Path:
     if not corpus.exists():
         part = corpus.with_suffix(".part")
         if options.real:
-            print(f"{real(part, 40_000, tuple(options.real), 5):,} passages of real text")
+            print(f"{real(part, options.passages, tuple(options.real), 5):,} passages of real text")
         elif options.size == "3m":
             shifted(prepared(argparse.Namespace(**vars(options) | {"size": "1m"})), part, 3)
         else:
@@ -114,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", choices=SIZES, default="100k")
     parser.add_argument("--real", nargs="*", default=None, help="folders of real text in place of a generated corpus")
+    parser.add_argument("--passages", type=int, default=40_000, help="of real text")
     parser.add_argument("--peers", help="Python of an environment that has the peers")
     parser.add_argument("--tools", nargs="*", default=["rensa", "datasketch"])
     parser.add_argument("--pairs", type=int, default=3, help="alternating runs with each peer")
