@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,11 @@ Scheduler = Literal[
     "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "cosine_with_min_lr", "polynomial",
     "inverse_sqrt", "warmup_stable_decay",
 ]  # fmt: skip
+# a training asks for the number only once `auto` is settled; whoever reads the file sees either
+if TYPE_CHECKING:
+    MicroBatch = Any
+else:
+    MicroBatch = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 class ScratchBase(Config):
@@ -70,8 +75,8 @@ class TrainConfig(StageConfig):
     """Put several rows into one sequence, unseen by each other, so that no computing goes to padding."""
     attention: Literal["auto", "flash_attention_2", "varlen", "sdpa"] = "auto"
     """Kernel of the attention; auto: on a GPU flash attention where installed, else torch's own for rows of any length; sdpa on a CPU."""
-    micro_batch: int = Field(default=1, ge=1)
-    """Sequences that go through the model at once: memory grows with it."""
+    micro_batch: MicroBatch = 1
+    """Sequences that go through the model at once: memory grows with it. auto: the fastest that `mlx plan` finds and a probe proves."""
     effective_batch: int = Field(default=16, ge=1)
     """Sequences to one optimizer step; gradients are accumulated over effective_batch / micro_batch passes."""
     gradient_checkpointing: Literal["auto"] | bool = "auto"
@@ -118,7 +123,7 @@ class TrainConfig(StageConfig):
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
         whole, part = self.effective_batch, self.micro_batch
-        if whole % part:
+        if part != "auto" and whole % part:
             near = sorted({max(part, whole // part * part), (whole // part + 1) * part})
             raise ValueError(
                 f"effective_batch {whole} is no multiple of micro_batch {part}: set effective_batch to {' or '.join(map(str, near))}, "
@@ -153,7 +158,7 @@ class TrainConfig(StageConfig):
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return self.effective_batch // self.micro_batch
+        return self.effective_batch // int(self.micro_batch)
 
 
 @stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
@@ -169,8 +174,9 @@ def train(config: TrainConfig, run: Run) -> None:
 
     with routed():
         work = _task(config.task)
+        from src.train.micro_batch import settled
     with routed():  # once more: some libraries put up a console handler when they are imported
-        work(config, run)
+        work(settled(config, run), run)
 
 
 def _task(task: Task) -> Callable[[TrainConfig, Run], None]:
