@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from src import STAGES, __version__
-from src.cli import serving, setup, stages
+from src.cli import model, serving, setup, stages
 from src.core.errors import MlxError
 
 STOPPED = 130
@@ -23,6 +23,7 @@ OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.la
 Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {
     "All of it": (stages.run, stages.plan, stages.status, stages.why, serving.chat),
+    "The model": (model.verify, model.export),
     "Set-up": (setup.init, setup.config, setup.doctor),
 }
 """Commands that are no stage; the first line of each docstring is its help."""

@@ -47,7 +47,7 @@ class DaskEngine(Config):
     workers: int = Field(default=0, ge=0)
     """Processes to start where there is no address; 0 means one for each core."""
     shared: str | None = None
-    """Folder that all machines reach, for what tasks hand each other (a URL is experimental); else the stage's own work folder."""
+    """Folder that all machines reach, or a URL such as `s3://…` that fsspec knows, for what tasks hand each other; else the stage's own."""
 
     @contextmanager
     def open(self) -> Iterator[Workers]:
@@ -76,7 +76,7 @@ class RayEngine(Config):
     workers: int = Field(default=0, ge=0)
     """Processes to start where there is no address; 0 means one for each core."""
     shared: str | None = None
-    """Folder that all machines reach, for what tasks hand each other (a URL is experimental); else the stage's own work folder."""
+    """Folder that all machines reach, or a URL such as `s3://…` that fsspec knows, for what tasks hand each other; else the stage's own."""
 
     @contextmanager
     def open(self) -> Iterator[Workers]:

@@ -44,12 +44,19 @@ class Stage(Generic[C]):
     """A function wearing its config: callable from a notebook, listed by the CLI, chained by the pipeline."""
 
     def __init__(
-        self, work: Callable[[C, Run], None], reads: Mapping[str, tuple[str | None, ...]], volatile: tuple[str, ...], *, service: bool
+        self,
+        work: Callable[[C, Run], None],
+        reads: Mapping[str, tuple[str | None, ...]],
+        volatile: tuple[str, ...],
+        *,
+        service: bool,
+        at: str = "",
     ) -> None:
         self.work = work
         self.reads = reads
         self.volatile = volatile
         self.service = service
+        self.at = at
         self.name = work.__name__
         self.help = inspect.getdoc(work) or ""
         self.Config: type[C] = get_type_hints(work)["config"]
@@ -64,7 +71,7 @@ class Stage(Generic[C]):
         A service runs each time, until it is stopped; its manifest tells what ran and is written nowhere.
         """
         config: C = project.section(self.name)  # type: ignore[assignment]
-        output = folder(project.name, self.name)
+        output = self.folder(project.name)
         inputs = self.inputs(project)
         key = self.key(project, inputs)
         if self.service:
@@ -77,6 +84,10 @@ class Stage(Generic[C]):
             manifest = self._run(config, project, output, inputs, key, fresh=force)
             self._log(manifest, output, f"{manifest.seconds:.1f} s, {manifest.peak_mb:.0f} MB")
         return manifest
+
+    def folder(self, name: str) -> Path:
+        """Where it writes for the project `name`."""
+        return Path(self.at.format(name=name)) if self.at else folder(name, self.name)
 
     def inputs(self, project: Project) -> dict[str, tuple[Upstream, ...]]:
         """What this stage reads: `input:` of its section, else the nearest earlier stage that the project has."""
@@ -190,7 +201,7 @@ class Stage(Generic[C]):
 
 
 def stage(
-    *, reads: Mapping[str, tuple[str | None, ...]] | None = None, volatile: Iterable[str] = (), service: bool = False
+    *, reads: Mapping[str, tuple[str | None, ...]] | None = None, volatile: Iterable[str] = (), service: bool = False, at: str = ""
 ) -> Callable[[Callable[[C, Run], None]], Stage[C]]:
     """Declare a stage: its name is the function's, its help the docstring, its config the annotation of `config`.
 
@@ -199,8 +210,9 @@ def stage(
         volatile: Output files (or folders) that hold times and speeds, and so are no part of the fingerprint.
         service: Whether it runs until it is stopped: never up to date, no output to put in place, no manifest written.
             `run.output` is then its folder itself, held so that a second one does not start.
+        at: Where it writes, with `{name}` for the project's name; unless given, the folder that bears its name.
     """
-    return lambda work: Stage(work, reads or {}, tuple(volatile), service=service)
+    return lambda work: Stage(work, reads or {}, tuple(volatile), service=service, at=at)
 
 
 def folder(name: str, stage: str) -> Path:

@@ -7,7 +7,6 @@ from typing import Any
 
 from src.core.engine import LocalEngine, Workers
 from src.core.run import Run
-from src.core.tables import RECORDS, RecordWriter
 from src.dedup import DedupConfig
 from src.dedup.corpus import Corpus, Sketched
 from src.dedup.fates import Choice, decide, group
@@ -90,6 +89,8 @@ class Deduplication:
                 for each in found:
                     stream.write(self._account(each).text)
             return
+        from src.core.tables import RECORDS, RecordWriter
+
         with self.run.write(RECORDS, "wb") as stream, RecordWriter(stream) as writer:
             for each in found:
                 writer.write(self._account(each).table)

@@ -1,81 +1,112 @@
-"""The rows of a part: read strictly, whatever is no document named with its reason."""
+"""The documents of a part of a JSON Lines file: read strictly, whatever is no document named with its reason."""
 
-from collections.abc import Iterator
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from src.core.ledger import Drop
 from src.core.records import Record
-from src.core.tables import open_records
 from src.dedup.parts import Part
 from src.text.kernels import SLACK
+from src.text.scan import ASK, DOCUMENT, FOUND, scan
 
-_BATCH = 4 << 20  # bytes of text sketched at a time
-_ROWS = 2000
 _SHOWN = 200
 _MARK = b"\xef\xbb\xbf"
+_NO_KEY = b"\n"  # no line has it, so that the library reads them all
+I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts one after another."""
+    """Texts, and where they lie."""
 
     text: NDArray[np.uint8]
-    """Their UTF-8, and some bytes more."""
-    bounds: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    """UTF-8, and some bytes more."""
+    starts: I64
+    stops: I64
+    rows: I64
     """Number of each in the part: the line, or the row of the table."""
     read: int
     """Lines, or rows, of the part up to here."""
+    lines: NDArray[np.int64] | None
+    """Where the line of each begins and ends, shape (texts, 2); None for tables."""
     ids: list[str] | None
     """None where the line is the name."""
     scores: list[float] | None
 
 
-def data_of(part: Part) -> bytes:
-    """The bytes of a part of a JSON Lines file."""
-    with Path(part.file).open("rb") as stream:
+class Scratch(threading.local):
+    """Memory that a thread uses again: to ask the system for it anew costs more than to hash what it holds."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, NDArray[Any]] = {}
+
+    def get(self, name: str, size: int, kind: Any) -> NDArray[Any]:
+        """An array of at least `size`, with what was left in it."""
+        found = self.held.get(name)
+        if found is None or found.size < size:
+            found = self.held[name] = np.empty(size + size // 8, kind)
+        return found
+
+
+_SCRATCH = Scratch()
+
+
+def read(part: Part) -> NDArray[np.uint8]:
+    """The bytes of a part of a JSON Lines file and SLACK zeros, in memory that the thread's next call uses again."""
+    size = part.end - part.start
+    data = _SCRATCH.get("data", size + SLACK, np.uint8)[: size + SLACK]
+    with Path(part.file).open("rb", buffering=0) as stream:
         stream.seek(part.start)
-        return stream.read(part.end - part.start)
+        done = 0
+        while done < size and (count := stream.readinto(data[done:size].data)):
+            done += count
+    data[done:] = 0
+    return data
 
 
-def lines(part: Part) -> list[bytes]:
-    """The lines of a part of a JSON Lines file, without their ends."""
-    found = data_of(part).split(b"\n")
-    if found and not found[-1]:
-        found.pop()
-    return found
+def line_batch(part: Part, column: str, score: str | None) -> Batch:
+    """Find the texts of a part; rows that are none are passed over."""
+    data = read(part)
+    size = len(data) - SLACK
+    room = int(np.count_nonzero(data[:size] == 10)) + 2
+    begins, starts, stops = (_SCRATCH.get(name, room, np.int64) for name in ("begins", "starts", "stops"))
+    kinds = _SCRATCH.get("kinds", room, np.uint8)
+    name = np.frombuffer(_NO_KEY if score else column.encode() or _NO_KEY, np.uint8)
+    count = scan(data, size, name, _SCRATCH.get("found", FOUND, np.int64), begins, starts, stops, kinds)
+    asked, scores = _ask(data, begins, np.flatnonzero(kinds[:count] == ASK), column, score)
+    if asked:
+        ends = len(data) - SLACK + np.cumsum([len(text) for text in asked.values()])
+        for (row, text), end in zip(asked.items(), ends.tolist(), strict=True):
+            starts[row], stops[row], kinds[row] = end - len(text), end, DOCUMENT
+        data = np.frombuffer(b"".join([data[:size].tobytes(), *asked.values(), bytes(SLACK)]), np.uint8)
+    rows = np.flatnonzero(kinds[:count] == DOCUMENT)
+    lines = np.stack([begins[rows], begins[rows + 1]], axis=1)
+    return Batch(data, starts[rows], stops[rows], rows, count, lines, None, scores if score else None)
 
 
-def batches(part: Part, column: str, score: str | None) -> Iterator[Batch]:
-    """Read the documents of a part; rows that are none are passed over."""
-    return _line_batches(part, column, score) if part.kind == "jsonl" else _table_batches(part, score)
+def line_of(data: NDArray[np.uint8], begin: int, end: int) -> bytes:
+    """A line without its end."""
+    return data[begin:end].tobytes().removesuffix(b"\n")
 
 
-def _line_batches(part: Part, column: str, score: str | None) -> Iterator[Batch]:
-    texts, rows, scores, size = [], [], [], 0
-    found = lines(part)
-    for number, line in enumerate(found):
-        row = parse(line, column)
+def _ask(data: NDArray[np.uint8], begins: I64, rows: I64, column: str, score: str | None) -> tuple[dict[int, bytes], list[float]]:
+    """What the library makes of some lines: the texts of those that are documents, and their scores."""
+    texts, scores = {}, []
+    for number in rows.tolist():
+        row = parse(line_of(data, begins[number], begins[number + 1]), column)
         if isinstance(row, tuple):
             continue
-        data = row[column].encode()
-        texts.append(data)
-        rows.append(number)
-        size += len(data)
+        texts[number] = row[column].encode()
         if score:
             meta = row.get("meta")
             scores.append(number_of(row.get(score, meta.get(score) if isinstance(meta, dict) else None)))
-        if size >= _BATCH:
-            yield _batch(texts, rows, number + 1, None, scores if score else None)
-            texts, rows, scores, size = [], [], [], 0
-    yield _batch(texts, rows, len(found), None, scores if score else None)
+    return texts, scores
 
 
 def strict(line: bytes) -> Any:
@@ -103,44 +134,6 @@ def number_of(value: Any) -> float:
     except (TypeError, ValueError):
         return -np.inf
     return -np.inf if found != found else found
-
-
-def _batch(texts: list[bytes], rows: list[int], read: int, ids: list[str] | None, scores: list[float] | None) -> Batch:
-    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    text = np.frombuffer(b"".join([*texts, bytes(SLACK)]), np.uint8)
-    return Batch(text, bounds, np.array(rows, np.int64), read, ids, scores)
-
-
-def tables(part: Part, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a part of a table, some thousand at a time."""
-    with open_records(Path(part.file)) as table:
-        groups = list(range(part.start, part.end))
-        yield from table.iter_batches(_ROWS, row_groups=groups, columns=columns, use_threads=False)
-
-
-def _table_batches(part: Part, score: str | None) -> Iterator[Batch]:
-    start = 0
-    yield _batch([], [], 0, [], [] if score else None)  # so that there is one
-    for table in tables(part, ["id", "text", "meta"] if score else ["id", "text"]):
-        valid = table.column("text").is_valid()
-        rows = start + np.flatnonzero(valid.to_numpy(zero_copy_only=False))
-        start += table.num_rows
-        table = table.filter(valid)
-        scores = [number_of(orjson.loads(meta or "{}").get(score)) for meta in table.column("meta").to_pylist()] if score else None
-        text, bounds = _buffers(table.column("text"))
-        yield Batch(text, bounds, rows, start, [str(name or "") for name in table.column("id").to_pylist()], scores)
-
-
-def _buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The bytes and bounds of a column of texts, without a copy where it has room behind."""
-    column = column if pa.types.is_large_string(column.type) else column.cast(pa.large_string())
-    _, bounds, data = column.buffers()
-    edges = np.frombuffer(bounds, np.int64)[column.offset : column.offset + len(column) + 1] if bounds else np.zeros(1, np.int64)
-    text = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    if text.size < edges[-1] + SLACK:
-        text = np.concatenate([text[: edges[-1]], np.zeros(SLACK, np.uint8)])
-    return text, edges
 
 
 def record_of(row: dict[str, Any], name: str, column: str) -> Record:

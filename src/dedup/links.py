@@ -71,9 +71,10 @@ def link_band(shelf: Shelf, corpus: Corpus, band: int, threshold: float) -> str:
 def _verified(corpus: Corpus, members: I64, keys: NDArray[np.uint64], threshold: float) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     ones, others, alike = np.empty(len(members), np.int64), np.empty(len(members), np.int64), np.empty(len(members), np.float64)
     grams = corpus.grams(members)
-    joined, compared = verify(keys, grams.addresses, grams.sizes, threshold, CAP, ones, others, alike, *grams.scratch())
+    parents = np.empty(len(members) + 1, np.int64)
+    joined = verify(keys, grams.addresses, grams.sizes, threshold, CAP, parents, ones, others, alike, *grams.scratch())
     arrays = {"ones": members[ones[:joined]], "others": members[others[:joined]], "alike": alike[:joined].copy()}
-    return {"compared": int(compared)}, arrays
+    return {"compared": int(parents[-1])}, arrays
 
 
 def _candidates(keys: NDArray[np.uint64], wanted: NDArray[np.bool_]) -> I64:

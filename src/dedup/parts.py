@@ -8,7 +8,6 @@ from typing import Literal
 from src.core.errors import MlxError
 from src.core.files import digest
 from src.core.run import Upstream
-from src.core.tables import open_records, table_file
 
 JSONL = {".jsonl", ".ndjson"}
 
@@ -50,6 +49,8 @@ def _cut(upstream: Upstream, size: int) -> Iterator[Part]:
         raise MlxError(
             f"{path}: neither JSON Lines nor Parquet", "give dedup.input files that end in .jsonl or .parquet, or a stage's folder"
         )
+    from src.core.tables import table_file
+
     file = table_file(path)
     for start, end in _groups(file, size):
         yield Part(file.as_posix(), "table", start, end, upstream.fingerprint, str(file.absolute()))
@@ -68,6 +69,8 @@ def _lines(path: Path, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _groups(path: Path, size: int) -> Iterator[tuple[int, int]]:
+    from src.core.tables import open_records
+
     with open_records(path) as table:
         groups = [table.metadata.row_group(number).total_byte_size for number in range(table.num_row_groups)]
     start = weight = 0

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from src.core.errors import MlxError
 from src.dedup import Semantic
 from src.dedup.corpus import I64, Corpus
-from src.dedup.documents import batches
 from src.dedup.fates import FATES, SEMANTIC, save_fates
 from src.dedup.parts import Part
 from src.dedup.shelf import Shelf
+from src.dedup.sketching import batches
 from src.dedup.spill import Spill, SpillError, write_spill
 
 _BLOCK = 1024  # rows whose cosines are held at a time
@@ -132,7 +132,7 @@ def _shelved(shelf: Shelf, name: str) -> NDArray[np.float32] | None:
 
 def _texts(part: Part, column: str) -> Iterator[str]:
     for batch in batches(part, column, None):
-        for start, end in zip(batch.bounds[:-1].tolist(), batch.bounds[1:].tolist(), strict=True):
+        for start, end in zip(batch.starts.tolist(), batch.stops.tolist(), strict=True):
             yield batch.text[start:end].tobytes().decode()
 
 

@@ -1,23 +1,45 @@
 """The folder through which tasks hand each other files: a path, or any URL that fsspec knows."""
 
-import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from src.core.files import digest
+
+
+@lru_cache(1 << 16)
+def _joined(folder: str, name: str) -> Path:
+    """The same object each time: to take a path apart is slow, and a part's is asked for in every band."""
+    return Path(folder, name)
+
+
+@cache
+def _held() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="mlx-")
+
+
+def _copies() -> Path:
+    """This process's own folder for copies of what lies elsewhere; it goes with the process."""
+    return Path(_held().name)
 
 
 class Shelf:
     """Files that are there whole or not at all; picklable, so that it travels to other machines."""
 
     def __init__(self, place: str) -> None:
+        if place.startswith("file://"):
+            place = unquote(urlsplit(place).path)
         self.place = place.rstrip("/")
         self.is_remote = "://" in place
-        if not self.is_remote:
+        if self.is_remote:
+            system, folder = self._system()
+            system.makedirs(folder, exist_ok=True)
+        else:
             Path(place).mkdir(parents=True, exist_ok=True)
 
     def has(self, name: str) -> bool:
@@ -45,13 +67,12 @@ class Shelf:
     def path(self, name: str) -> Path:
         """The file on this machine, fetched first where the shelf is elsewhere."""
         if not self.is_remote:
-            return Path(self.place, name)
-        folder = self._fetched()
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder / name
+            return _joined(self.place, name)
         system, place = self._system()
-        if not found.exists() or found.stat().st_size != system.size(f"{place}/{name}"):
-            part = folder / f".{name}.{uuid.uuid4().hex}.part"
+        # by what the store says of the file, so that a copy is never taken for that of one that was written again
+        found = _copies() / digest([self.place, name, system.ukey(f"{place}/{name}")])
+        if not found.exists():
+            part = found.with_name(f"{found.name}.{uuid.uuid4().hex}.part")
             system.get_file(f"{place}/{name}", str(part))
             part.replace(found)
         return found
@@ -70,17 +91,11 @@ class Shelf:
         if self.is_remote:
             system, place = self._system()
             system.rm(place, recursive=True)
-            shutil.rmtree(self._fetched(), ignore_errors=True)
         else:
             shutil.rmtree(self.place, ignore_errors=True)
-
-    def _fetched(self) -> Path:
-        owner = os.getuid() if hasattr(os, "getuid") else 0
-        return Path(tempfile.gettempdir()) / f"mlx-{digest(self.place)}-{owner}"
 
     def _system(self) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
 
         system, folder = url_to_fs(self.place)
-        system.makedirs(folder, exist_ok=True)
         return system, folder

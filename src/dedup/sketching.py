@@ -1,5 +1,6 @@
 """The first kind of task: sketch the documents of a part into a spill file."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.core.files import digest
-from src.dedup.documents import Batch, batches
+from src.dedup.documents import Batch, Scratch, line_batch
 from src.dedup.parts import Part
 from src.dedup.shelf import Shelf
 from src.dedup.spill import Spill, SpillError, write_spill
+from src.text.ascii import STATE
 from src.text.folding import Folding, folding, version
-from src.text.kernels import sketch
+from src.text.kernels import BYTES, GRAMS, TABLES, UNITS, sketch
 from src.text.minhash import FACTORS, OFFSETS, PERMUTATIONS, rows_for
 
-_FORMAT = 1  # raise it when a kernel gives other numbers
+_FORMAT = 2  # raise it when a kernel gives other numbers
+_SCRATCH = Scratch()
+_ROOM = {BYTES: 1 << 16, UNITS: 1 << 14, GRAMS: 1 << 20, TABLES: 0}
 _NO_TABLES = Folding(np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.uint32))
 
 
@@ -73,39 +77,61 @@ def _sketched(part: Part, method: Method, key: str) -> tuple[dict[str, Any], dic
         pieces.append(_batch(batch, method, grams))
         grams += len(pieces[-1]["grams"])
         read = batch.read
-    arrays = {name: np.concatenate([piece[name] for piece in pieces], axis=-1 if name == "keys" else 0) for name in pieces[0]}
+    arrays = pieces[0]
+    if len(pieces) > 1:
+        arrays = {name: np.concatenate([piece[name] for piece in pieces], axis=-1 if name == "keys" else 0) for name in arrays}
     if "ids" in arrays:
         arrays["id_ends"] = np.cumsum(arrays["id_ends"])
-    sizes = np.diff(arrays["ends"], prepend=0)
-    head = {"key": key, "method": method.key, "path": part.path, "kind": part.kind, "documents": len(sizes), "grams": grams}
-    return head | {"longest": int(sizes.max(initial=0)), "lines": read}, arrays
+    head = {"key": key, "method": method.key, "path": part.path, "kind": part.kind, "documents": len(arrays["ends"]), "grams": grams}
+    return head | {"lines": read}, arrays
+
+
+def batches(part: Part, column: str, score: str | None) -> Iterator[Batch]:
+    """Read the documents of a part; rows that are none are passed over."""
+    if part.kind == "jsonl":
+        yield line_batch(part, column, score)
+        return
+    from src.dedup.rows import table_batches
+
+    none = np.zeros(0, np.int64)
+    yield Batch(np.zeros(0, np.uint8), none, none, none, 0, None, [], [] if score else None)  # so that there is one
+    yield from table_batches(part, score)
 
 
 def _batch(batch: Batch, method: Method, before: int) -> dict[str, NDArray[Any]]:
-    count = len(batch.rows)
-    tables = _NO_TABLES if batch.text[batch.bounds[0] : batch.bounds[-1]].tobytes().isascii() else folding()
-    keys, wholes = np.empty((method.bands, count), np.uint64), np.empty((count, 2), np.uint64)
-    sizes, ends = np.empty(count, np.int64), np.empty(count, np.int64)
-    room = int(batch.bounds[-1] - batch.bounds[0]) // (2 if method.unit == "words" else 1) + count + 1
-    total = -1
-    while total < 0:
-        grams = np.empty(room, np.uint32)
-        total = sketch(
-            *(batch.text, batch.bounds, method.ngram, method.unit == "chars", method.is_telling, method.rows),
-            *(FACTORS, OFFSETS, tables.kind, tables.to, tables.several, keys, wholes, sizes, grams, ends),
-        )
-        room *= 4
-    found: dict[str, NDArray[Any]] = {
-        "keys": keys,
-        "wholes": wholes,
-        "sizes": sizes,
-        "ends": ends + before,
-        "rows": batch.rows,
-        "grams": grams[:total].copy(),
-    }
+    found, total = _hashed(batch, method)
+    grams = _SCRATCH.get("grams", 0, np.uint32)[:total]
+    found |= {"ends": found["ends"] + before, "rows": batch.rows, "grams": grams if batch.lines is not None else grams.copy()}
+    if batch.lines is not None:
+        found["lines"] = batch.lines
     if batch.scores is not None:
         found["scores"] = np.array(batch.scores, np.float64)
     if batch.ids is not None:
         names = [name.encode("utf-8", "surrogatepass") for name in batch.ids]
         found |= {"id_ends": np.array([len(name) for name in names], np.int64), "ids": np.frombuffer(b"".join(names), np.uint8)}
     return found
+
+
+def _hashed(batch: Batch, method: Method) -> tuple[dict[str, NDArray[Any]], int]:
+    """Call the kernel, with more room until it has enough; the n-gram hashes stay in the thread's scratch."""
+    count = len(batch.rows)
+    keys, wholes = np.empty((method.bands, count), np.uint64), np.empty((count, 2), np.uint64)
+    sizes, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+    needs, tables, total = np.zeros(len(_ROOM), np.int64), _NO_TABLES, -1
+    needs[GRAMS] = int((batch.stops - batch.starts).sum()) // (4 if method.unit == "words" else 1) + count
+    while total < 0:
+        scratch = (
+            _SCRATCH.get("folded", max(_ROOM[BYTES], needs[BYTES]), np.uint8),
+            _SCRATCH.get("units", max(_ROOM[UNITS], needs[UNITS]), np.uint64),
+            _SCRATCH.get("state", STATE, np.uint64),
+            _SCRATCH.get("least", len(FACTORS), np.uint32),
+        )
+        grams = _SCRATCH.get("grams", max(_ROOM[GRAMS], needs[GRAMS]), np.uint32)
+        if needs[TABLES]:
+            tables = folding()
+        total = sketch(
+            *(batch.text, batch.starts, batch.stops, method.ngram, method.unit == "chars", method.is_telling, method.rows),
+            *(FACTORS, OFFSETS, tables.kind, tables.to, tables.several, *scratch, needs, keys, wholes, sizes, grams, ends),
+        )
+        needs[GRAMS] *= 2
+    return {"keys": keys, "wholes": wholes, "sizes": sizes, "ends": ends}, total

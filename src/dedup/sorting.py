@@ -1,37 +1,35 @@
 """The last kind of task: part the rows of a part into those that stay and those that go, with the reason."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import ipc
 
 from src.core.files import to_json
 from src.core.ledger import Drop
-from src.core.records import Record
-from src.core.tables import SCHEMA, record_table
 from src.dedup.corpus import Corpus
-from src.dedup.documents import data_of, drop_of, parse, record_of, strict, tables
+from src.dedup.documents import I64, drop_of, line_of, parse, read, record_of, strict
 from src.dedup.fates import EXACT, FATES, NEAR, REASONS, SEMANTIC
 from src.dedup.parts import Part
 from src.dedup.shelf import Shelf
 from src.dedup.spill import opened
 from src.text.buckets import SLACK
+from src.text.kernels import SLACK as BEHIND
+
+if TYPE_CHECKING:  # JSON Lines alone need no Arrow, which is slow to load
+    import pyarrow as pa
 
 Form = Literal["parquet", "jsonl"]
 _SHELVED = "sorted"
-_NEWLINE = 10
 
 
 @dataclass(frozen=True)
 class Sorted:
     """A part's rows; those that stay as a table or as lines."""
 
-    table: pa.Table | None
+    table: "pa.Table | None"
     text: bytes
     kept: int
     drops: list[Drop]
@@ -51,10 +49,15 @@ class Task:
 def sort_part(task: Task, part: Part, place: int) -> Sorted:
     """Sort the rows of the part that is `place` in the corpus."""
     fates = _fates(task, place)
-    rows = task.corpus.parts[place].spill().read("rows").tolist()
     if part.kind == "jsonl":
-        return _sorted_lines(task, part, task.corpus.parts[place].first_line, rows, fates)
-    return _sorted_tables(task, part, rows, fates)
+        return _sorted_lines(task, part, place, fates)
+    from src.dedup.rows import json_lines, sort_rows
+
+    rows = task.corpus.parts[place].spill().read("rows").tolist()
+    kept, drops = sort_rows(part, {rows[number]: fate for number, fate in fates.items()})
+    if task.form == "jsonl":
+        return Sorted(None, b"".join(json_lines(kept)), kept.num_rows, drops)
+    return Sorted(kept, b"", kept.num_rows, drops)
 
 
 def _fates(task: Task, place: int) -> dict[int, tuple[str, str]]:
@@ -78,79 +81,56 @@ def _fates(task: Task, place: int) -> dict[int, tuple[str, str]]:
     return found
 
 
-def _sorted_lines(task: Task, part: Part, first: int, rows: list[int], fates: dict[int, tuple[str, str]]) -> Sorted:
-    data = data_of(part)
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
-    if len(data) and (not len(ends) or ends[-1] < len(data)):
-        ends = np.append(ends, len(data))
-    starts = np.concatenate([[0], ends[:-1]])
-    stays = np.zeros(len(ends), bool)
-    stays[rows] = True
-    gone = {rows[number]: fate for number, fate in fates.items()}
-    stays[list(gone)] = False
-    drops = []
-    for number in np.flatnonzero(~stays).tolist():
-        line, name = data[starts[number] : ends[number]].removesuffix(b"\n"), f"{part.path}:{first + number}"
-        if number in gone:
-            drops.append(Drop(name, *gone[number], record_of(strict(line), name, task.column).as_row()))
-        elif isinstance(why := parse(line, task.column), tuple) and why[0]:
-            drops.append(drop_of(line, name, why))
+def _sorted_lines(task: Task, part: Part, place: int, fates: dict[int, tuple[str, str]]) -> Sorted:
+    spill, first = task.corpus.parts[place].spill(), task.corpus.parts[place].first_line
+    data, lines, rows = read(part), spill.read("lines"), spill.read("rows")
+    drops = {}
+    for number, fate in fates.items():
+        name = f"{part.path}:{first + rows[number]}"
+        drops[rows[number]] = Drop(name, *fate, record_of(strict(line_of(data, *lines[number])), name, task.column).as_row())
+    for row, line in _between(data, lines, rows):
+        if isinstance(why := parse(line, task.column), tuple) and why[0]:
+            drops[row] = drop_of(line, f"{part.path}:{first + row}", why)
+    stays = np.ones(len(rows), bool)
+    stays[list(fates)] = False
+    ordered = [drops[row] for row in sorted(drops)]
     if task.form == "jsonl":
-        return Sorted(None, _copied(data, starts, ends, stays), int(stays.sum()), drops)
+        return Sorted(None, _copied(data, lines[stays]), int(stays.sum()), ordered)
+    from src.core.tables import record_table
+
     kept = [
-        record_of(strict(data[starts[number] : ends[number]]), f"{part.path}:{first + number}", task.column)
-        for number in np.flatnonzero(stays).tolist()
+        record_of(strict(line_of(data, *line)), f"{part.path}:{first + row}", task.column)
+        for line, row in zip(lines[stays].tolist(), rows[stays].tolist(), strict=True)
     ]
-    return Sorted(record_table(kept), b"", len(kept), drops)
+    return Sorted(record_table(kept), b"", len(kept), ordered)
 
 
-def _copied(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], stays: NDArray[np.bool_]) -> bytes:
-    """The lines that stay, runs of them together."""
-    edges = np.flatnonzero(np.diff(stays, prepend=False, append=False))
-    view = memoryview(data)
-    text = b"".join(view[starts[begin] : ends[end - 1]] for begin, end in edges.reshape(-1, 2).tolist())
-    return text + b"\n" if text and not text.endswith(b"\n") else text
+def _between(data: NDArray[np.uint8], lines: I64, rows: I64) -> list[tuple[int, bytes]]:
+    """The lines that are no documents, and their numbers in the part."""
+    begins, ends = np.append(lines[:, 0], len(data) - BEHIND), np.insert(lines[:, 1], 0, 0)
+    found = []
+    for gap in np.flatnonzero(begins > ends).tolist():
+        row = int(rows[gap - 1]) + 1 if gap else 0
+        found += list(enumerate(line_of(data, ends[gap], begins[gap]).split(b"\n"), row))
+    return found
 
 
-def _sorted_tables(task: Task, part: Part, rows: list[int], fates: dict[int, tuple[str, str]]) -> Sorted:
-    gone = {rows[number]: fate for number, fate in fates.items()}
-    drops: list[Drop] = []
-    kept, start = [], 0
-    for batch in tables(part, SCHEMA.names):
-        table = pa.Table.from_batches([batch]).cast(SCHEMA)
-        valid = table.column("text").is_valid().to_numpy()
-        stays = valid.copy()
-        stays[[row - start for row in gone if start <= row < start + len(stays)]] = False
-        places = np.flatnonzero(~stays).tolist()
-        rows_gone = table.take(pa.array(places, pa.int64())).to_pylist()
-        drops += [_drop(row, gone.get(start + at)) for at, row in zip(places, rows_gone, strict=True)]
-        kept.append(_whole(table.filter(pa.array(stays))))
-        start += len(stays)
-    found = pa.concat_tables(kept) if kept else SCHEMA.empty_table()
-    if task.form == "jsonl":
-        return Sorted(None, b"".join(_json_lines(found)), found.num_rows, drops)
-    return Sorted(found, b"", found.num_rows, drops)
-
-
-def _whole(table: pa.Table) -> pa.Table:
-    """Without nulls, which a table of others may have."""
-    columns = [table.column("id").fill_null(""), table.column("text"), table.column("meta").fill_null("{}")]
-    return pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA)
-
-
-def _drop(row: dict[str, Any], fate: tuple[str, str] | None) -> Drop:
-    record = Record(row["id"] or "", row["text"] or "", orjson.loads(row["meta"] or "{}"))
-    reason, detail = fate or ("no_text", "'text' is null")
-    return Drop(record.id, reason, detail, record.as_row())
-
-
-def _json_lines(table: pa.Table) -> Iterator[bytes]:
-    for row in table.to_pylist():
-        yield (to_json({"id": row["id"], "text": row["text"], "meta": orjson.loads(row["meta"] or "{}")}) + "\n").encode()
+def _copied(data: NDArray[np.uint8], lines: I64) -> bytes:
+    """Some lines, runs of them together."""
+    if not len(lines):
+        return b""
+    breaks = np.flatnonzero(lines[1:, 0] != lines[:-1, 1])
+    begins, ends = lines[np.insert(breaks + 1, 0, 0), 0], lines[np.append(breaks, len(lines) - 1), 1]
+    view = data.data
+    text = b"".join([view[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)])
+    return text if text.endswith(b"\n") else text + b"\n"
 
 
 def shelve_sorted(task: Task, part: Part, place: int) -> str:
     """Sort a part into a file, for an engine whose workers are elsewhere."""
+    import pyarrow as pa
+    from pyarrow import ipc
+
     name = f"{place}.{_SHELVED}"
     if not task.shelf.has(name):
         found = sort_part(task, part, place)
@@ -167,6 +147,9 @@ def shelve_sorted(task: Task, part: Part, place: int) -> str:
 
 def unshelve_sorted(task: Task, name: str) -> Sorted:
     """Read what `shelve_sorted` wrote."""
+    import pyarrow as pa
+    from pyarrow import ipc
+
     with ipc.open_file(pa.memory_map(str(task.shelf.path(name)))) as stream:
         table = stream.read_all()
     head = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}

@@ -28,7 +28,7 @@ def write_spill(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, 
     place = 0
     sections = {}
     for name, array in arrays.items():
-        sections[name] = [place, str(array.dtype), list(array.shape), f"{_sum(_padded(array)):016x}"]
+        sections[name] = [place, str(array.dtype), list(array.shape), f"{_sum(array):016x}"]
         place += -(-array.nbytes // _ALIGN) * _ALIGN
     text = orjson.dumps({**head, "sections": sections, "size": place})
     begin = len(_MAGIC) + 8 + len(text)
@@ -38,15 +38,8 @@ def write_spill(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, 
         stream.write(bytes(-array.nbytes % _ALIGN))
 
 
-def _padded(array: Array) -> Array:
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    short = -flat.size % 8
-    return np.concatenate([flat, np.zeros(short, np.uint8)]) if short else flat
-
-
-def _sum(flat: Array) -> int:
-    whole = flat.view(np.uint64) if flat.ctypes.data % 8 == 0 else flat.copy().view(np.uint64)
-    return int(checksum(whole))
+def _sum(array: Array) -> int:
+    return int(checksum(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Spill:
     def check(self) -> None:
         """Compare every section with its checksum."""
         for name, (_, _, _, wanted) in self.head["sections"].items():
-            if f"{_sum(_padded(self.read(name))):016x}" != wanted:
+            if f"{_sum(self.read(name)):016x}" != wanted:
                 raise SpillError(f"{self.path}: {name} is damaged")
 
     def read(self, name: str) -> Array:

@@ -12,6 +12,8 @@ from src.core.errors import MlxError
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 """What the engine is told through its environment: it phones nobody."""
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+"""What suits a small model on a machine without a GPU: a GB for the cache, and no thread of ours pushed off its core."""
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks that vLLM has room for."""
 _PARSERS = (("<function=", "qwen3_coder"), ("<tool_call>", "hermes"), ("[TOOL_CALLS]", "mistral"), ("<|python_tag|>", "llama3_json"))

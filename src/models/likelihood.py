@@ -18,6 +18,21 @@ class Masked(Protocol):
         """1 where a token counts."""
 
 
+_SLICE = 1024  # positions whose logits are turned into float32 at once: a long row over a large vocabulary is gigabytes
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator]
+def token_log_probs(model: Any, ids: Sequence[int]) -> list[float]:
+    """Return ln p(token | all before it) of each token of one row but the first: one value less than there are tokens."""
+    row = torch.tensor([list(ids)], device=model.device)
+    logits = model(input_ids=row, use_cache=False).logits[0, :-1]
+    found: list[float] = []
+    for start in range(0, len(ids) - 1, _SLICE):
+        part, wanted = logits[start : start + _SLICE].float(), row[0, 1 + start : 1 + start + _SLICE]
+        found += part.log_softmax(-1).gather(-1, wanted[:, None])[:, 0].tolist()
+    return found
+
+
 @torch.inference_mode()  # type: ignore[untyped-decorator]
 def negative_log_likelihoods(model: Any, rows: Sequence[Masked]) -> list[tuple[float, int]]:
     """For each row the sum over its counting tokens of -ln p(token | all before it), in nats, and how many they are.

@@ -31,8 +31,8 @@ class Trained(Config):
     base_fingerprint: str | None = None
     """Stands for the base's config and weights, where it is a folder."""
     task: Literal["sft", "pretrain", "classify", "dpo"] = "sft"
-    weights: Literal["adapter", "model"] = "adapter"
-    """What it made, and the folder of it: an adapter on the base, or a whole model that needs no base."""
+    weights: Literal["adapter", "model", "."] = "adapter"
+    """What it made, and the folder of it: an adapter on the base, or a whole model that needs no base (`.`: an export)."""
     quantization: Literal["nf4", "int8", "none"]
     """How the base's weights were kept in training; an adapter fits best on the same."""
     dtype: Literal["bf16", "fp16", "fp32"]
@@ -46,9 +46,9 @@ class Trained(Config):
 
     @classmethod
     def of(cls, folder: Path, made_by: str = "mlx train") -> Self:
-        """Read what `mlx train` left in `folder`."""
+        """Read what `mlx train` left in `folder`, or `mlx export merge`."""
         manifest = Manifest.read(folder, made_by)
-        if manifest.stage != "train":
+        if manifest.stage not in ("train", "merge"):
             raise MlxError(f"{folder} was made by {manifest.stage}, not by train", "name the folder of a training")
         return cls.model_validate({**manifest.info, "folder": folder})
 
@@ -69,7 +69,7 @@ class Trained(Config):
     @property
     def model(self) -> str:
         """The model that the adapter belongs on, or that was made: a folder, or a hub id."""
-        return self.base_path if self.weights == "adapter" else (self.folder / MODEL).as_posix()
+        return self.base_path if self.weights == "adapter" else (self.folder / self.weights).as_posix()
 
     @property
     def base_path(self) -> str:

@@ -1,9 +1,8 @@
 """Kernels that find near-duplicates among sketches: keys that occur twice, exact Jaccard of a pair, groups that grow by union."""
 
 import numpy as np
-from numba.core import types
 
-from src.text.jit import I64S, U64S, helper, kernel, load32
+from src.text.jit import helper, kernel, load32
 
 U32 = np.uint32
 U64 = np.uint64
@@ -11,14 +10,8 @@ CAP = 64
 """Members of a bucket that each further one is compared with: a template shared by thousands stays affordable."""
 SLACK = 1e-9
 
-_BOOLS = types.Array(types.boolean, 1, "C", readonly=True)
-_I64 = types.Array(types.int64, 1, "C")
-_U32 = types.Array(types.uint32, 1, "C")
-_U64 = types.Array(types.uint64, 1, "C")
-_F64 = types.Array(types.float64, 1, "C")
 
-
-@kernel(types.int64(U64S, _BOOLS, _U64, _U64, _I64))
+@kernel("i8(u8*, u1*, u8*, u8*, i8*)")
 def repeated(keys, wanted, once, twice, out):  # type: ignore[no-untyped-def]
     """Find the wanted keys that occur more than once, and a few others, by two bitmaps in place of a sort; how many.
 
@@ -62,14 +55,14 @@ def likeness(one, one_size, other, other_size, values, marks, epoch):  # type: i
         one_size: How many hashes it has.
         other: Address of the second.
         other_size: How many hashes it has.
-        values: Table: at least twice as many places as there are hashes, a power of two.
+        values: Table: at least twice as many places as there are hashes, a power of two. Small pairs use its beginning only.
         marks: Table: in which epoch a place was filled; its lowest bit is set where the second set has the value too.
         epoch: A number greater than at any call with this table before.
     """
-    mask = values.size - 1
-    bits = U64(64)
-    while mask >> (U64(64) - bits):
+    bits = U64(58)
+    while U64(2 * (one_size + other_size)) >> (U64(64) - bits):
         bits -= U64(1)
+    mask = np.int64((U64(1) << (U64(64) - bits)) - U64(1))
     first = second = shared = 0
     for place in range(one_size):
         value = load32(one + 4 * place)
@@ -95,7 +88,7 @@ def likeness(one, one_size, other, other_size, values, marks, epoch):  # type: i
     return shared / (first + second) if first + second else 1.0
 
 
-@kernel(types.void(I64S, I64S, I64S, I64S, _F64, _U32, _I64))
+@kernel("(i8*, i8*, i8*, i8*, f8*, u4*, i8*)")
 def likenesses(ones, others, addresses, sizes, out, values, marks):  # type: ignore[no-untyped-def]
     """Exact Jaccard of each pair; the members are places in `addresses` and `sizes`, the table is fresh."""
     for place in range(ones.size):
@@ -103,11 +96,8 @@ def likenesses(ones, others, addresses, sizes, out, values, marks):  # type: ign
         out[place] = likeness(addresses[a], sizes[a], addresses[b], sizes[b], values, marks, place + 1)
 
 
-_VERIFY = types.UniTuple(types.int64, 2)(U64S, I64S, I64S, types.float64, types.int64, _I64, _I64, _F64, _U32, _I64)
-
-
-@kernel(_VERIFY)
-def verify(keys, addresses, sizes, threshold, cap, ones, others, found, values, marks):  # type: ignore[no-untyped-def]
+@kernel("i8(u8*, i8*, i8*, f8, i8, i8*, i8*, i8*, f8*, u4*, i8*)")
+def verify(keys, addresses, sizes, threshold, cap, parents, ones, others, found, values, marks):  # type: ignore[no-untyped-def]
     """Join the members of each bucket that are alike, each tried against the earlier ones that are not yet of its group.
 
     To try one representative only would miss pairs that reach each other through another member.
@@ -118,6 +108,7 @@ def verify(keys, addresses, sizes, threshold, cap, ones, others, found, values, 
         sizes: How many those are.
         threshold: Least Jaccard of two that are joined.
         cap: Members that each further one is tried against.
+        parents: Scratch, one for each member and one more; the last is, after it, how many pairs were compared.
         ones: Out: first of each joined pair.
         others: Out: second of each.
         found: Out: their Jaccard.
@@ -125,10 +116,11 @@ def verify(keys, addresses, sizes, threshold, cap, ones, others, found, values, 
         marks: Scratch, fresh.
 
     Returns:
-        How many pairs were joined, and how many compared.
+        How many pairs were joined.
     """
     total = keys.size
-    parents = np.arange(total)
+    for member in range(total):
+        parents[member] = member
     joined = compared = np.int64(0)
     start = np.int64(0)
     while start < total:
@@ -151,10 +143,11 @@ def verify(keys, addresses, sizes, threshold, cap, ones, others, found, values, 
                     parents[max(other, mine)] = min(other, mine)
                     mine = min(other, mine)
         start = end
-    return joined, compared
+    parents[total] = compared
+    return joined
 
 
-@kernel(types.void(_I64, I64S, I64S))
+@kernel("(i8*, i8*, i8*)")
 def unite(parents, ones, others):  # type: ignore[no-untyped-def]
     """Make one group of the groups of each pair, named by its lowest member."""
     for place in range(ones.size):
@@ -162,14 +155,14 @@ def unite(parents, ones, others):  # type: ignore[no-untyped-def]
         parents[max(a, b)] = min(a, b)
 
 
-@kernel(types.void(_I64))
+@kernel("(i8*)")
 def flatten(parents):  # type: ignore[no-untyped-def]
     """Let every member name its group directly."""
     for member in range(parents.size):
         parents[member] = parents[parents[member]]
 
 
-@kernel(types.void(I64S, I64S, types.Array(types.float64, 1, "C", readonly=True), U64S, _I64, _F64))
+@kernel("(i8*, i8*, f8*, u8*, i8*, f8*)")
 def closest(ones, others, alike, contents, partners, best):  # type: ignore[no-untyped-def]
     """Keep for each member of a pair the partner most like it; of equally like ones that of the lower content hash."""
     for place in range(ones.size):

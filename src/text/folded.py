@@ -1,58 +1,42 @@
 """Kernels that fold a text: its words in one spelling with a 0 between any two, and a hash of the marks between them."""
 
 import numpy as np
-from numba.core import types
 
+from src.text.ascii import EACH, ENDS, HIGH, LETTERS, MIX, OPEN, U64, WORDS, fold_ascii, letters_of, lower, mark, marks_of, take_marks
 from src.text.folding import ALONE, LETTER, PLANES, SEVERAL, SIGN, UNSEEN
 from src.text.jit import helper, load64, ones, store64, trailing_zeros
 
-U64 = np.uint64
-EACH = U64(0x0101010101010101)
-HIGH = U64(0x8080808080808080)
-MIX = U64(0x9E3779B97F4A7C15)
-MIX2 = U64(0xD6E8FEB86659FD93)
 GROWTH = 12
 """Bytes that one byte may fold to, at most 11 (U+FDFA)."""
-ENDS, LETTERS, MARKS, LAST, WORDS, OPEN = range(6)
-"""What is counted on the way: bytes written; letters and marks; hash of the marks; the last mark; words begun; 1 within one."""
-STATE = 6
-
-_BYTES = types.Array(types.uint8, 1, "C")
-_COUNTS = types.Array(types.uint64, 1, "C")
 
 
 @helper
-def _mark(state, character):  # type: ignore[no-untyped-def]
-    """Take a mark in, and after how many words it stands; several dashes are one."""
-    if character == U64(0x60):
-        character = U64(0x27)
-    here = state[WORDS] << U64(24) | character
-    if character == U64(0x2D) and here == state[LAST]:
-        return
-    state[LAST] = here
-    state[LETTERS] += U64(1)
-    state[MARKS] = (state[MARKS] ^ here) * MIX
-    state[MARKS] ^= state[MARKS] >> U64(29)
-
-
-@helper
-def _eight(eight, out, place, state):  # type: ignore[no-untyped-def]
-    """Fold eight ASCII characters at once."""
-    eight |= ((eight + EACH * U64(0x3F)) & ~(eight + EACH * U64(0x25)) & HIGH) >> U64(2)
-    letters = (eight + EACH * U64(0x1F)) & ~(eight + EACH * U64(0x05))
-    letters = (letters | ((eight + EACH * U64(0x50)) & ~(eight + EACH * U64(0x46)))) & HIGH
-    store64(out, place, eight & ((letters >> U64(7)) * U64(0xFF)))
-    begins = letters & ~(letters << U64(8) | state[OPEN] << U64(7))
-    state[OPEN] = letters >> U64(63)
-    marks = (eight + EACH * U64(0x5F)) & ~(eight + EACH) & ~letters & HIGH
-    before = state[WORDS]
-    while marks != U64(0):
-        at = trailing_zeros(marks)
-        state[WORDS] = before + ones(begins & ((U64(1) << at) - U64(1)))
-        _mark(state, eight >> (at - U64(7)) & U64(0xFF))
-        marks &= marks - U64(1)
-    state[WORDS] = before + ones(begins)
-    state[LETTERS] += ones(letters)
+def _ascii(text, start, end, out, place, state):  # type: ignore[no-untyped-def]
+    """Fold ASCII characters, eight at once, up to the first eight with another one among them; how many."""
+    words, within, count = state[WORDS], state[OPEN], U64(0)
+    first = start
+    while start < end:
+        eight = load64(text, start)
+        left = end - start
+        if left < 8:
+            eight &= (U64(1) << (U64(left) << U64(3))) - U64(1)
+        if eight & HIGH != U64(0):
+            break
+        eight = lower(eight)
+        letters = letters_of(eight)
+        store64(out, place + start - first, eight & ((letters >> U64(7)) * U64(0xFF)))
+        begins = letters & ~(letters << U64(8) | within << U64(7))
+        within = letters >> U64(63)
+        marks = marks_of(eight, letters)
+        if marks != U64(0):
+            take_marks(marks, eight, begins, words, state)
+        words += ones(begins)
+        count += ones(letters)
+        start += min(left, 8)
+    state[WORDS] = words
+    state[OPEN] = within
+    state[LETTERS] += count
+    return start - first
 
 
 @helper
@@ -96,7 +80,7 @@ def _take(point, kind, out, place, state):  # type: ignore[no-untyped-def]
         out[place] = 0
         return place + 1
     if kind == SIGN:
-        _mark(state, U64(point))
+        mark(state, U64(point))
     return place
 
 
@@ -139,18 +123,15 @@ def fold(text, start, end, out, state, kinds, to, several, alone, wide):  # type
     Unless `alone`, ideographs are letters of words. Unless `wide`, False at the first character that is not ASCII.
     """
     place = np.int64(0)
-    while start < end:
-        eight = load64(text, start)
-        left = end - start
-        if left < 8:
-            eight &= (U64(1) << (U64(left) << U64(3))) - U64(1)
-        if eight & HIGH == U64(0):
-            _eight(eight, out, place, state)
-            start += 8
-            place += 8 if left >= 8 else left
-            continue
-        if not wide:
+    if not wide:
+        if not fold_ascii(text, start, end, out, state):
             return False
+        place = (end - start) & ~7
+        start += place
+    while start < end:
+        passed = _ascii(text, start, end, out, place, state)
+        start += passed
+        place += passed
         stop = min(start + 8, end)
         while start < stop:
             found = _point(text, start)
@@ -168,16 +149,14 @@ def fold(text, start, end, out, state, kinds, to, several, alone, wide):  # type
 
 
 @helper
-def word_hashes(out, end, hashes, state):  # type: ignore[no-untyped-def]
-    """Hash each word of a folded text, eight bytes a step; how many. A second, unlike hash of them all goes to state[0]."""
+def word_hashes(out, end, hashes):  # type: ignore[no-untyped-def]
+    """Hash each word of a folded text, eight bytes a step; how many."""
     place = np.int64(0)
     count = np.int64(0)
-    second = U64(0)
     while True:
         eight = load64(out, place)
         while eight & U64(0xFF) == U64(0):
             if place >= end:
-                state[0] = second
                 return count
             place += np.int64(8) if eight == U64(0) else np.int64(trailing_zeros(eight) >> U64(3))
             eight = load64(out, place)
@@ -188,8 +167,6 @@ def word_hashes(out, end, hashes, state):  # type: ignore[no-untyped-def]
                 break
             value = (value ^ eight) * MIX
             value ^= value >> U64(32)
-            second = (second + eight) * MIX2
-            second ^= second >> U64(31)
             place += 8
             eight = load64(out, place)
         size = trailing_zeros(zeros) >> U64(3)
@@ -197,8 +174,6 @@ def word_hashes(out, end, hashes, state):  # type: ignore[no-untyped-def]
         eight ^= (size + U64(1)) << U64(56)
         value = (value ^ eight) * MIX
         value ^= value >> U64(32)
-        second = (second + eight) * MIX2
-        second ^= second >> U64(31)
         hashes[count] = value
         count += 1
         place += np.int64(size) + 1

@@ -1,17 +1,17 @@
 """Kernels that sketch texts: n-gram hashes, MinHash band keys, a 128-bit hash of the whole; and check what was sketched."""
 
 import numpy as np
-from numba.core import types
 
-from src.text.folded import ENDS, GROWTH, LETTERS, MARKS, MIX, MIX2, STATE, U64, fold, letter_hashes, word_hashes
-from src.text.jit import I64S, U8S, U32S, U64S, helper, kernel, store64
+from src.text.ascii import ENDS, LETTERS, MARKS, MIX, MIX2, STATE, U64
+from src.text.folded import GROWTH, fold, letter_hashes, word_hashes
+from src.text.jit import helper, kernel, load64, store64
 
 U32 = np.uint32
 SLACK = 32
 """Bytes that have to be readable after the last text."""
 
-_U32 = types.Array(types.uint32, 1, "C")
-_U64 = types.Array(types.uint64, 1, "C")
+BYTES, UNITS, GRAMS, TABLES = range(4)
+"""What `sketch` may have too little of."""
 
 
 @helper
@@ -60,16 +60,29 @@ def minhash(hashes, factors, offsets, out):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _whole(units, count, second, marks, out):  # type: ignore[no-untyped-def]
-    """128 bits for the words and marks of a text in their order."""
-    first = U64(count)
-    for place in range(count):
-        first = (first ^ units[place]) * MIX
-        first ^= first >> U64(29)
-    out[0] = (first ^ marks * MIX2) * MIX
-    second = (second ^ marks) * MIX2 + U64(count)
-    second ^= second >> U64(32)
-    out[1] = second * MIX
+def _whole(units, count, marks, out):  # type: ignore[no-untyped-def]
+    """128 bits for the words and marks of a text in their order: two unlike hashes, each of the even words and of the odd ones."""
+    a = c = U64(count)
+    b = d = marks
+    for place in range(0, count - 1, 2):
+        one, other = units[place], units[place + 1]
+        a = (a ^ one) * MIX
+        b = (b ^ other) * MIX
+        c = (c + one) * MIX2
+        d = (d + other) * MIX2
+        a ^= a >> U64(29)
+        b ^= b >> U64(29)
+        c ^= c >> U64(31)
+        d ^= d >> U64(31)
+    if count & 1:
+        a = (a ^ units[count - 1]) * MIX
+        a ^= a >> U64(29)
+        c = (c + units[count - 1]) * MIX2
+        c ^= c >> U64(31)
+    first = (a * MIX2 ^ b) * MIX
+    second = (c * MIX ^ d) * MIX2
+    out[0] = first ^ first >> U64(32)
+    out[1] = second ^ second >> U64(32)
 
 
 @helper
@@ -93,29 +106,51 @@ def _alone(units, size, keys, number):  # type: ignore[no-untyped-def]
         keys[band, number] = (value ^ U64(band + 1) * MIX2) * MIX
 
 
-_SKETCH = types.int64(
-    *(U8S, I64S, types.int64, types.boolean, types.boolean, types.int64, U32S, U32S, U8S, U32S, U32S),
-    *(types.Array(types.uint64, 2, "C"), types.Array(types.uint64, 2, "C"), types.Array(types.int64, 1, "C"), _U32),
-    *(types.Array(types.int64, 1, "C"),),
-)
-
-
-@kernel(_SKETCH)
-def sketch(text, bounds, size, letters, telling, rows, factors, offsets, kinds, to, several, keys, wholes, sizes, grams, ends):  # type: ignore[no-untyped-def]
-    """Sketch texts that lie one after another.
+@kernel("i8(u1*, i8*, i8*, i8, i8, i8, i8, u4*, u4*, u1*, u4*, u4*, u1*, u8*, u8*, u4*, i8*, u8**, u8**, i8*, u4*, i8*)")
+def sketch(  # type: ignore[no-untyped-def]
+    text,
+    starts,
+    stops,
+    size,
+    letters,
+    telling,
+    rows,
+    factors,
+    offsets,
+    kinds,
+    to,
+    several,
+    out,
+    units,
+    state,
+    least,
+    needs,
+    keys,
+    wholes,
+    sizes,
+    grams,
+    ends,
+):
+    """Sketch texts.
 
     Args:
         text: Their UTF-8, with SLACK bytes after it.
-        bounds: Where each begins, and the last ends.
+        starts: Where each begins.
+        stops: Where each ends.
         size: Words (or letters) in an n-gram.
         letters: Whether n-grams are of letters.
         telling: Whether texts of one n-gram meet by its 64 bits: 32 of them would take strangers for equals.
         rows: Minima in a band.
         factors: Of the maps.
         offsets: Of the maps.
-        kinds: Table of `src.text.folding`.
+        kinds: Table of `src.text.folding`; may be empty where all is ASCII.
         to: Likewise.
         several: Likewise.
+        out: Scratch for a folded text.
+        units: Scratch for its words or letters.
+        state: Scratch of STATE numbers.
+        least: Scratch of as many numbers as there are maps.
+        needs: Out: how many bytes, units, n-grams, tables are needed, where they are not there.
         keys: Out, shape (bands, texts).
         wholes: Out, shape (texts, 2): 128-bit hash of the folded text.
         sizes: Out: letters and marks of the folded text.
@@ -123,36 +158,24 @@ def sketch(text, bounds, size, letters, telling, rows, factors, offsets, kinds, 
         ends: Out: where the n-gram hashes of each text end; a text of fewer words has none.
 
     Returns:
-        How many n-gram hashes there are, or -1 where `grams` is too small.
+        How many n-gram hashes there are, or -1 where something is too small.
     """
-    out = np.empty(1 << 16, np.uint8)
-    units = np.empty(1 << 14, np.uint64)
-    state = np.empty(STATE, np.uint64)
-    least = np.empty(factors.size, np.uint32)
     total = np.int64(0)
-    for number in range(bounds.size - 1):
-        start, end = bounds[number], bounds[number + 1]
-        if end - start + 64 > out.size:
-            out = np.empty(2 * (end - start) + 64, np.uint8)
-        state[:] = U64(0)
-        if not fold(text, start, end, out, state, kinds, to, several, not letters, False):
-            if GROWTH * (end - start) + 64 > out.size:
-                out = np.empty(GROWTH * (end - start) + 64, np.uint8)
-            state[:] = U64(0)
-            fold(text, start, end, out, state, kinds, to, several, not letters, True)
-        stop = np.int64(state[ENDS])
+    for number in range(starts.size):
+        stop = _folded(text, starts[number], stops[number], letters, kinds, to, several, out, units, state, needs)
+        if stop < 0:
+            return -1
         store64(out, stop, U64(0))
         store64(out, stop + 8, U64(0))
-        if stop + 8 > units.size:
-            units = np.empty(2 * stop + 8, np.uint64)
-        keys[:, number] = U64(0)
+        for band in range(keys.shape[0]):
+            keys[band, number] = U64(0)
         sizes[number] = np.int64(state[LETTERS])
-        marks = state[MARKS]
-        count = word_hashes(out, stop, units, state)
-        _whole(units, count, state[0], marks, wholes[number])
+        count = word_hashes(out, stop, units)
+        _whole(units, count, state[MARKS], wholes[number])
         if letters:
             count = letter_hashes(out, stop, units)
         if total + count > grams.size:
+            needs[GRAMS] = total + count
             return -1
         found = ngram_hashes(units, count, size, grams[total:])
         ends[number] = total + found
@@ -165,21 +188,42 @@ def sketch(text, bounds, size, letters, telling, rows, factors, offsets, kinds, 
     return total
 
 
-@kernel(types.uint64(U64S))
-def checksum(numbers):  # type: ignore[no-untyped-def]
-    """A sum that any flipped, missing or moved number changes, at the speed of memory."""
-    a = b = c = d = U64(numbers.size)
-    whole = numbers.size & ~3
-    for place in range(0, whole, 4):
-        a = (a ^ numbers[place]) * MIX
-        b = (b ^ numbers[place + 1]) * MIX
-        c = (c ^ numbers[place + 2]) * MIX
-        d = (d ^ numbers[place + 3]) * MIX
+@helper
+def _folded(text, start, end, letters, kinds, to, several, out, units, state, needs):  # type: ignore[no-untyped-def]
+    """Fold a text; where the folded one ends, or -1 where there is too little room."""
+    needs[BYTES] = end - start + 64
+    if needs[BYTES] > out.size:
+        return np.int64(-1)
+    for place in range(STATE):
+        state[place] = U64(0)
+    if not fold(text, start, end, out, state, kinds, to, several, not letters, False):
+        needs[TABLES] = 1
+        needs[BYTES] = GROWTH * (end - start) + 64
+        if kinds.size == 0 or needs[BYTES] > out.size:
+            return np.int64(-1)
+        for place in range(STATE):
+            state[place] = U64(0)
+        fold(text, start, end, out, state, kinds, to, several, not letters, True)
+    stop = np.int64(state[ENDS])
+    needs[UNITS] = (stop if letters else stop // 2) + 8
+    return stop if needs[UNITS] <= units.size else np.int64(-1)
+
+
+@kernel("u8(u1*)")
+def checksum(data):  # type: ignore[no-untyped-def]
+    """A sum that any flipped, missing or moved byte changes, at the speed of memory."""
+    a = b = c = d = U64(data.size)
+    whole = data.size & ~31
+    for place in range(0, whole, 32):
+        a = (a ^ load64(data, place)) * MIX
+        b = (b ^ load64(data, place + 8)) * MIX
+        c = (c ^ load64(data, place + 16)) * MIX
+        d = (d ^ load64(data, place + 24)) * MIX
         a ^= a >> U64(31)
         b ^= b >> U64(31)
         c ^= c >> U64(31)
         d ^= d >> U64(31)
-    for place in range(whole, numbers.size):
-        a = (a ^ numbers[place]) * MIX
+    for place in range(whole, data.size):
+        a = (a ^ U64(data[place])) * MIX
         a ^= a >> U64(31)
     return ((a * MIX2 ^ b) * MIX2 ^ c) * MIX2 ^ d

@@ -143,7 +143,8 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         self._note(step, found)
         if self.judge:
             self.judge.look(found, state, control)
-        self.console.info("step %d  %s", step, ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items()))
+        said = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items() if "/" not in name]  # parts of it are in the file
+        self.console.info("step %d  %s", step, ", ".join(said))
 
     def _note(self, step: int, values: Mapping[str, float]) -> None:
         for log in self.logs:

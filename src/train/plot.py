@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from src.core.files import atomic
 
 
-def plot(rows: Sequence[dict[str, float]], path: Path, *, title: str) -> None:
-    """Write a PNG: training and validation loss on the left axis, learning rate on the right one."""
+def plot(rows: Sequence[dict[str, float]], path: Path, *, title: str, unit: str = "nats per learned token") -> None:
+    """Write a PNG: training and validation loss (`unit`) on the left axis, learning rate on the right one."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     rate = axes.twinx()
@@ -20,7 +20,7 @@ def plot(rows: Sequence[dict[str, float]], path: Path, *, title: str) -> None:
     if len(losses) > 40:
         axes.plot(steps, _smooth(losses, len(losses) // 20), color="tab:blue", linewidth=1.6, label="training loss, smoothed")
     axes.plot(*_curve(rows, "validation_loss"), color="tab:orange", marker="o", markersize=4, label="validation loss")
-    axes.set(title=title, xlabel="optimizer step", ylabel="loss (nats per learned token)", ylim=(0, None))
+    axes.set(title=title, xlabel="optimizer step", ylabel=f"loss ({unit})", ylim=(0, None))
     axes.grid(alpha=0.3)
     rate.set(ylabel="learning rate", ylim=(0, None))
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))

@@ -57,8 +57,10 @@ def test_repeated_keys_are_found_all_and_others_seldom():
 def verified(keys, sets, threshold=0.8, cap=64):
     flat, addresses, sizes = laid_out(sets)
     ones, others, alike = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64), np.empty(len(keys))
-    joined, compared = verify(np.array(keys, np.uint64), addresses, sizes, threshold, cap, ones, others, alike, *table())
+    parents = np.empty(len(keys) + 1, np.int64)
+    joined = verify(np.array(keys, np.uint64), addresses, sizes, threshold, cap, parents, ones, others, alike, *table())
     assert len(flat)
+    compared = int(parents[-1])
     return list(zip(ones[:joined].tolist(), others[:joined].tolist(), alike[:joined].tolist(), strict=True)), compared
 
 
