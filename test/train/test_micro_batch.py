@@ -47,14 +47,14 @@ def same_numbers(one, other):
 
 
 def test_auto_trains_as_the_number_it_comes_to_does(project, curve):
-    # the 8-bit-free fp32 run: whatever the probe left in weights, random state or optimizer would show in the first digits
+    # in fp32: whatever the probe left in weights, random state or optimizer would show in the first digits
     common = ("train.quantization=none", "train.max_steps=5", "train.lora.dropout=0.1", "train.packing=false")
     auto, info = trained(project, curve, "train.micro_batch=auto", *common)
     size = info["micro_batch"]
     assert size > 1
+    assert Manifest.read(Path("checkpoint/t/train")).config["micro_batch"] == "auto"
     explicit, _ = trained(project, curve, f"train.micro_batch={size}", *common)
     assert same_numbers(auto, explicit)
-    assert Manifest.read(Path("checkpoint/t/train")).config["micro_batch"] == "auto"
 
 
 @pytest.mark.parametrize(
