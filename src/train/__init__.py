@@ -170,7 +170,7 @@ class TrainConfig(StageConfig):
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return self.effective_batch // (self.micro_batch * self.launch.world)
+        return self.effective_batch // (int(self.micro_batch) * self.launch.world)
 
 
 @stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
