@@ -13,7 +13,7 @@ from src.cli import application
 from src.core.errors import MlxError
 from src.models.likelihood import token_log_probs
 from src.models.load import load
-from src.models.template import encode, prompt_ids
+from src.models.template import prompt_ids
 from src.pipeline import load_project
 from src.train.export.run import merged
 from src.train.verification.served import Served, on_the_wire
@@ -113,8 +113,7 @@ def test_a_template_altered_by_one_character_is_shown_with_the_token(tmp_path, l
         report = verify(load_project("t.yaml"), rows=12, url=url, dtype="auto")
     assert not report.passed and verdicts(report)["tokens, vLLM with the adapter"] == "fail"
     first = next(check.first for check in report.checks if check.first)
-    newline, space = (encode(loaded.tokenizer, [{"role": "user", "content": text}]).ids for text in ("\n", " "))
-    assert (first.expected, first.served) == ("\n", " ") and first.expected_id in newline and first.served_id in space
+    assert first.expected == "\n" and first.served.startswith(" ") and first.expected_id != first.served_id
     assert first.left.endswith("<|im_start|>user")
     text = "\n".join(report.lines())
     assert f"token {first.position}, after" in text and f"expected '\\n' (id {first.expected_id})" in text
