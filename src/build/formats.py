@@ -144,9 +144,10 @@ def call_of(call: Any, number: int) -> dict[str, Any]:
     arguments = function.get("arguments", function.get("parameters", {}))
     if isinstance(arguments, str):
         arguments = parsed(arguments or "{}", "arguments_bad_json", number)
+    if isinstance(arguments, str):
+        raise Unreadable("arguments_encoded_twice", f"message {number}: {function['name']}: JSON in a string in a string")
     if not isinstance(arguments, dict):
-        twice = " (JSON in a string in a string)" if isinstance(arguments, str) else ""
-        raise Unreadable("arguments_not_object", f"message {number}: {function['name']}: {type(arguments).__name__}{twice}")
+        raise Unreadable("arguments_not_object", f"message {number}: {function['name']}: {type(arguments).__name__}")
     return {"id": call.get("id"), "type": "function", "function": {"name": function["name"], "arguments": arguments}}
 
 

@@ -33,14 +33,25 @@ def preview(folder: Path, count: int, split: str = "train") -> Iterator[str]:
 
 
 def _by_token(example: Mapping[str, Any], tokenizer: Any) -> Iterator[str]:
-    from src.models.template import UnfitError, encode
+    from src.models.encoder import Encoder
+    from src.models.lessons import lessons
+    from src.models.template import Encoded, UnfitError, encode
 
+    messages, tools = example["messages"], example["tools"]
     try:
-        encoded = encode(tokenizer, example["messages"], example["tools"])
+        encoded = encode(tokenizer, messages, tools)
     except UnfitError as error:
         yield _head(example, str(error))
         return
     yield _head(example, f"{len(encoded.ids)} tokens, {sum(encoded.mask)} learned")
+    yield _shown(encoded, tokenizer)
+    for number, lesson in lessons(Encoder(tokenizer), messages, tools, encoded):
+        if isinstance(lesson, Encoded):
+            yield _painted(f"   message {number} is learned apart, as it will be served: {sum(lesson.mask)} learned", _HEAD)
+            yield _shown(lesson, tokenizer)
+
+
+def _shown(encoded: Any, tokenizer: Any) -> str:
     specials = set(tokenizer.all_special_ids) | {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     shown = ""
     for learned, run in itertools.groupby(zip(encoded.ids, encoded.mask, strict=True), key=lambda pair: pair[1]):
@@ -49,7 +60,7 @@ def _by_token(example: Mapping[str, Any], tokenizer: Any) -> Iterator[str]:
             piece = tokenizer.decode(list(part), skip_special_tokens=False)
             text += _painted(piece, _SPECIAL) + (_LEARNED if learned and _coloured() else "") if special else piece
         shown += _set_off(text) if learned else text
-    yield shown
+    return shown
 
 
 def _by_role(example: Mapping[str, Any]) -> Iterator[str]:

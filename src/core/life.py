@@ -6,6 +6,7 @@ from typing import Any
 
 from src.core.files import read_jsonl
 from src.core.ledger import DROPPED
+from src.core.reasons import explained
 
 _SHOWN = 3
 
@@ -39,7 +40,7 @@ def _made(row: str, folder: Path) -> Iterator[str]:
     for file in sorted(folder.glob("*.jsonl")):
         if file.name == DROPPED:
             continue
-        examples = [each for each in _rows(file) if row == each.get("id") or row in each.get("sources", ())]
+        examples = [each for each in _rows(file) if row == each.get("id") or row in each.get("sources", ()) or _part(each.get("id"), row)]
         if own := next((each for each in examples if each.get("id") == row), None):
             yield f"in {file.stem}, made from {', '.join(own.get('sources') or ['nothing before it'])}"
         elif examples:
@@ -52,10 +53,19 @@ def _dropped(row: str, folder: Path) -> Iterator[str]:
     for drop in _rows(folder / DROPPED):
         if drop["id"] == row:
             yield f"dropped: {drop['reason']}" + (f" ({drop['detail']})" if drop["detail"] else "")
+            if about := explained(drop["reason"]):
+                yield f"  {about}"
+        elif _part(drop["id"], row):
+            yield f"its {drop['id'].rpartition('#')[2]} dropped: {drop['reason']}" + (f" ({drop['detail']})" if drop["detail"] else "")
         elif row in [word.strip(":,;()") for word in str(drop["detail"]).split()] or row in ((drop["row"] or {}).get("sources") or ()):
             others.append(f"{drop['id']} ({drop['reason']})")
     if others:
         yield f"{len(others)} dropped that name it: {', '.join(others[:_SHOWN])}" + (", …" if len(others) > _SHOWN else "")
+
+
+def _part(name: Any, row: str) -> bool:
+    """Whether an id is that of a part of the row: a window of a long conversation, or a turn that was taught apart."""
+    return isinstance(name, str) and name.startswith((f"{row}#part", f"{row}#turn"))
 
 
 def _records(folder: Path, row: str) -> list[Any]:

@@ -30,7 +30,16 @@ class Run:
     """One run of one stage."""
 
     def __init__(
-        self, *, stage: str, name: str, seed: int, output: Path, work: Path, cache: Path, inputs: dict[str, tuple[Upstream, ...]]
+        self,
+        *,
+        stage: str,
+        name: str,
+        seed: int,
+        output: Path,
+        work: Path,
+        cache: Path,
+        inputs: dict[str, tuple[Upstream, ...]],
+        fresh: bool = False,
     ) -> None:
         self.stage = stage
         self.name = name
@@ -42,6 +51,8 @@ class Run:
         self.cache = cache
         """A folder for what stays useful whatever the config: models made here."""
         self.inputs = inputs
+        self.fresh = fresh
+        """Whether someone asked to begin anew, whatever is there."""
         self.ledger = Ledger(output)
         self.log = logging.getLogger(f"mlx.{stage}")
         self.info: dict[str, Any] = {}

@@ -67,6 +67,9 @@ def call_faults(call: Mapping[str, Any], number: int, offered: Mapping[str, dict
     if not isinstance(name, str) or name not in offered:
         yield Fault("unknown_tool", f"message {number} calls {name!r}; offered: {', '.join(offered) or 'none'}")
         return
+    if _encoded_twice(arguments):
+        yield Fault("arguments_encoded_twice", f"message {number}: {name}: JSON in a string in a string")
+        return
     if not isinstance(arguments, dict):
         yield Fault("arguments_not_object", f"message {number}: {name}: {type(arguments).__name__} {str(arguments)[:60]!r}")
         return
@@ -74,6 +77,13 @@ def call_faults(call: Mapping[str, Any], number: int, offered: Mapping[str, dict
     if error:
         at = "".join(f".{step}" for step in error.absolute_path)
         yield Fault("arguments_invalid", f"message {number}: {name}{at}: {error.message[:120]}")
+
+
+def _encoded_twice(arguments: Any) -> bool:
+    try:
+        return isinstance(arguments, str) and isinstance(json.loads(arguments), str)
+    except (ValueError, RecursionError):
+        return False
 
 
 def result_faults(message: Mapping[str, Any], number: int, waiting: dict[str, str]) -> Iterator[Fault]:

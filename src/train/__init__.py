@@ -11,8 +11,10 @@ from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.track import Tracker
+from src.track.tensorboard import TensorBoard
 from src.train.classification import Classification
 from src.train.compatibility import refuse_conflicts
+from src.train.launch import Launch
 from src.train.lora import Lora
 from src.train.preference import Preference
 from src.train.pretraining import Pretraining
@@ -104,12 +106,15 @@ class TrainConfig(StageConfig):
     """Which rows' losses are written, the worst first: losses.jsonl, and of the learned rows too train_losses.jsonl, to find bad ones."""
     log_steps: Annotated[int | None, Field(ge=1), Cosmetic()] = None
     """Steps between lines on the console; if none, about twenty lines in all. metrics.jsonl has every step."""
+    launch: Launch = Launch()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `cpu` says that a large model is meant to be trained slowly."""
     serve_with: Annotated[Literal["vllm", "transformers"], Cosmetic()] = "vllm"
     """Where it is going to be served; with `transformers` nothing is refused for vLLM's sake."""
-    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (Tracker(),)
-    """Where numbers go besides metrics.jsonl and loss.png."""
+    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (TensorBoard(),)
+    """Where numbers go besides metrics.jsonl and loss.png: `tensorboard`, `wandb`, `mlflow`."""
+    price_per_hour: Annotated[float | None, Field(ge=0), Cosmetic()] = None
+    """What an hour of this machine costs, to show on the console what the training has cost so far."""
     scratch: ScratchBase = ScratchBase()
     pretrain: Pretraining = Pretraining()
     classify: Classification = Classification()
@@ -117,12 +122,15 @@ class TrainConfig(StageConfig):
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        whole, part = self.effective_batch, self.micro_batch
+        whole, world = self.effective_batch, self.launch.world
+        part = self.micro_batch * world
         if whole % part:
             near = sorted({max(part, whole // part * part), (whole // part + 1) * part})
+            of = f"micro_batch {self.micro_batch}" + (f" × {world} processes" if world > 1 else "")
+            fits = [n for n in range(1, whole + 1) if whole % (n * world) == 0]
             raise ValueError(
-                f"effective_batch {whole} is no multiple of micro_batch {part}: set effective_batch to {' or '.join(map(str, near))}, "
-                f"or micro_batch to one of {', '.join(str(n) for n in range(1, whole + 1) if whole % n == 0)}"
+                f"effective_batch {whole} is no multiple of {of}: set effective_batch to {' or '.join(map(str, near))}"
+                + (f", or micro_batch to one of {', '.join(map(str, fits))}" if fits else "")
             )
         return self
 
@@ -153,7 +161,7 @@ class TrainConfig(StageConfig):
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return self.effective_batch // self.micro_batch
+        return self.effective_batch // (self.micro_batch * self.launch.world)
 
 
 @stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
@@ -165,6 +173,21 @@ def train(config: TrainConfig, run: Run) -> None:
     TensorBoard files. A training that was stopped or killed goes
     on from its last checkpoint, to the same result.
     """
+    from src.models.libraries import routed
+
+    with routed():
+        from src.train.unfinished import check_unfinished
+
+        check_unfinished(config, run)
+        if config.launch.world > 1:
+            from src.train.together import together
+
+            together(config, run)
+    run_task(config, run)
+
+
+def run_task(config: TrainConfig, run: Run) -> None:
+    """Train, or where the last checkpoint is there already write the output."""
     from src.models.libraries import routed
 
     with routed():

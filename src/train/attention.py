@@ -84,7 +84,7 @@ def varlen(
     if key.shape[2] != tokens:
         raise MlxError("varlen attention is for training: it has no cache", "set use_cache to false")
     flat = [each.transpose(1, 2).reshape(batch * tokens, each.shape[1], each.shape[3]) for each in (query, key, value)]
-    if query.dtype == torch.float32:  # weights in fp32 under autocast
+    if query.dtype == torch.float32 and torch.is_autocast_enabled(query.device.type):  # weights in fp32, computed in bf16
         flat = [each.to(torch.get_autocast_dtype(query.device.type)) for each in flat]
     kept = None
     if cu_seq_lens_q is not None and batch == 1:

@@ -57,6 +57,8 @@ def _of_task(config: "TrainConfig") -> Iterator[Conflict]:
         yield Conflict(("packing",), "masked tokens are learned from both sides, across packed documents: set packing to false")
     if config.task == "pretrain" and config.pretrain.whole_words and not masked:
         yield Conflict(("pretrain", "whole_words"), "only masked hides words: set pretrain.objective to masked, or remove it")
+    if config.activation_offloading and (masked or config.task == "classify"):
+        yield Conflict(("activation_offloading",), "only sft, dpo and causal pretrain move activations: set it to false")
     if config.task in ("dpo", "classify") and config.packing and "packing" in config.model_fields_set:
         yield Conflict(("packing",), f"task {config.task} packs nothing: remove it, or set it to false")
     if config.patience and not config.best:
@@ -78,6 +80,8 @@ def _of_weights(config: "TrainConfig") -> Iterator[Conflict]:
         if config.quantization != "none":
             yield Conflict(("lora",), f"null trains all weights, and {config.quantization} ones cannot be: set quantization to none")
         return
+    if lora.dora and config.quantization == "int8":
+        yield Conflict(("lora", "dora"), "PEFT cannot take the lengths of int8 weights: set quantization to nf4 or none")
     whole = set(lora.modules_to_save) - VLLM_WHOLE
     if not isinstance(lora.targets, str) and (both := sorted(whole & set(lora.targets))):
         yield Conflict(("lora", "modules_to_save"), f"{', '.join(both)} cannot be trained whole and get an adapter: name each once")

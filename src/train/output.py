@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from src.train import TrainConfig
 
 FIGURES = "figures.json"
+_UNITS = {"dpo": "of a pair; ln 2 is no preference", "classify": "nats per row"}
 LOSSES, TRAIN_LOSSES = "losses.jsonl", "train_losses.jsonl"
 
 
@@ -54,7 +55,8 @@ def write_output(config: "TrainConfig", run: Run, base: Base, last: Checkpoint, 
     if (run.work / "tensorboard").exists():
         shutil.copytree(run.work / "tensorboard", run.output / "tensorboard")
     rows = read_metrics(run.output / METRICS)
-    plot(rows, run.output / "loss.png", title=f"{run.name}: {config.task}, {Path(config.model).name}, {method(config)}")
+    title = f"{run.name}: {config.task}, {Path(config.model).name}, {method(config)}"
+    plot(rows, run.output / "loss.png", title=title, unit=_UNITS.get(config.task, "nats per learned token"))
     trained = _trained(config, run, base, template=template_hash(tokenizer))
     figures = json.loads((run.work / FIGURES).read_text(encoding="utf-8"))
     run.info |= trained.as_info() | figures | _summary(rows, last, chosen) | {"seconds": round(seconds, 1)}

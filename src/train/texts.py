@@ -40,7 +40,7 @@ def read_documents(run: Run, tokenizer: PreTrainedTokenizerBase) -> list[Documen
             continue
         run.ledger.keep()
         words = encoded.word_ids() if tokenizer.is_fast else range(len(encoded["input_ids"]))
-        source = str(record.meta.get("source_type") or record.id.partition(":")[0])
+        source = record.id.partition(":")[0] if ":" in record.id else Path(record.id).parent.as_posix()
         numbers = array("i", (-1 if word is None else word for word in words))
         documents.append(Document(record.id, array("i", encoded["input_ids"]), numbers, source))
     return documents

@@ -10,6 +10,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from src.models.load import load, load_tokenizer
+from src.train.accounted import accounted
 from src.train.adapter import adapted, in_fp32
 from src.train.arguments import arguments
 from src.train.attention import VARLEN, register_varlen
@@ -33,7 +34,7 @@ def make_trainer(config: "TrainConfig", work: Path, base: Base, rows: list[Row],
             peft_config=peft,
         )
     trainer.remove_callback(PrinterCallback)
-    _none_lost(trainer, rows, packing=config.packing)
+    accounted(trainer.train_dataset, trainer.data_collator, rows, packing=config.packing)
     return trainer
 
 
@@ -64,13 +65,3 @@ def _arguments(config: "TrainConfig", work: Path, base: Base, seed: int) -> SFTC
         packing_strategy="bfd",
         activation_offloading=config.activation_offloading,
     )
-
-
-def _none_lost(trainer: SFTTrainer, rows: list[Row], *, packing: bool) -> None:
-    """Every row and every token that went into the trainer is in its dataset."""
-    dataset = trainer.train_dataset
-    count = sum(map(len, dataset["seq_lengths"])) if packing else len(dataset)
-    found = (count, sum(map(len, dataset["input_ids"])))
-    expected = (len(rows), sum(len(row.ids) for row in rows))
-    if found != expected:
-        raise RuntimeError(f"of {expected} rows and tokens, {found} are left in the trainer's dataset")

@@ -10,7 +10,7 @@ from src.models.trained import Trained
 from src.train import train
 
 OUTPUT = Path("checkpoint/t/train")
-QUICK = ("train.max_steps=4", "train.eval_steps=4", "train.quantization=none")
+QUICK = ("train.max_steps=3", "train.eval_steps=3", "train.quantization=none")
 
 
 def losses(rows):
@@ -41,49 +41,41 @@ def test_all_weights_make_a_model_of_its_own(project, curve, precision):
     assert manifest.info["trainable_parameters"] == loaded.model.num_parameters()
     base = trained.load_base()
     assert not torch.equal(logits(base.model, base.tokenizer), logits(loaded.model, loaded.tokenizer))
-    # what is on disk is what was measured
     assert manifest.info["validation_loss"] < manifest.info["validation_loss_before"]
 
 
 @pytest.mark.parametrize(
     "variant",
     [
-        ("train.lora.rslora=true",),
+        ("train.lora.rslora=true", "train.neftune=5"),
         ("train.lora.dora=true", "train.serve_with=transformers"),
-        ("train.lora.dora=true", "train.serve_with=transformers", "train.quantization=int8"),
         ("train.lora.modules_to_save=[embed_tokens]", "train.serve_with=transformers"),
-        ("train.neftune=5",),
     ],
-    ids=["rslora", "dora", "dora_int8", "modules_to_save", "neftune"],
+    ids=["rslora", "dora", "modules_to_save"],
 )
 def test_variants_of_the_adapter_train_and_load(project, curve, variant):
     import torch
+    from safetensors.torch import load_file
 
-    train(project("train.eval_steps=10", *variant))
+    train(project("train.max_steps=6", "train.eval_steps=10", *variant))
     found = losses(curve())
-    assert sum(found[-3:]) < sum(found[:3])
+    assert sum(found[-2:]) < sum(found[:2])
     trained = Trained.of(OUTPUT)
     tuned, base = trained.load(), trained.load_base()
     assert not torch.equal(logits(tuned.model, tuned.tokenizer), logits(base.model, base.tokenizer))
     settings = json.loads((OUTPUT / "adapter" / "adapter_config.json").read_text())
     assert settings["use_rslora"] == ("rslora" in variant[0])
-    assert settings["use_dora"] == ("dora" in variant[0] and "rslora" not in variant[0])
+    assert settings["use_dora"] == ("dora" in variant[0])
+    if settings["modules_to_save"]:
+        weights = load_file(OUTPUT / "adapter" / "adapter_model.safetensors")
+        [name] = [name for name in weights if "embed_tokens" in name]
+        assert not weights[name].equal(load_file("tiny/model.safetensors")["model.embed_tokens.weight"])
 
 
-def test_modules_to_save_are_really_trained(project):
-    from safetensors.torch import load_file
-
-    train(project("train.lora.modules_to_save=[embed_tokens]", "train.serve_with=transformers", *QUICK))
-    [name] = [name for name in load_file(OUTPUT / "adapter" / "adapter_model.safetensors") if "embed_tokens" in name]
-    tuned = load_file(OUTPUT / "adapter" / "adapter_model.safetensors")[name]
-    base = load_file("tiny/model.safetensors")["model.embed_tokens.weight"]
-    assert not tuned.equal(base)
-
-
-@pytest.mark.parametrize("optimizer", ["lion_8bit", "paged_adamw_32bit", "ademamix_8bit", "adafactor", "sgd"])
+@pytest.mark.parametrize("optimizer", ["lion_8bit", "paged_adamw_32bit", "paged_ademamix_32bit"])
 def test_optimizers(project, curve, optimizer):
     train(project(*QUICK, f"train.optimizer={optimizer}", "train.eval_steps=100"))
-    assert len(losses(curve())) == 4
+    assert len(losses(curve())) == 3
 
 
 @pytest.mark.parametrize(
@@ -126,6 +118,16 @@ def test_the_adapter_of_an_earlier_training_is_trained_on(project, curve):
     shutil.copytree("tiny", "other")
     with pytest.raises(MlxError, match=r"was trained on tiny, and train\.model is other"):
         train(project(*start, "train.model=other"))
+
+
+def test_a_whole_model_is_trained_on_with_an_adapter(project):
+    import shutil
+
+    train(project(*QUICK, "train.lora=null"))
+    shutil.move("checkpoint", "before")
+    train(project("train.start=before/t/train", "train.max_steps=1"))
+    trained = Trained.of(OUTPUT)
+    assert (trained.base_path, trained.weights, trained.quantization) == ("before/t/train/model", "adapter", "nf4")
 
 
 def test_an_nf4_adapter_goes_on_as_it_was_and_not_rounded_to_bf16(project, tmp_path):
@@ -206,7 +208,13 @@ def test_a_bad_row_is_found_by_its_loss_even_if_killed_before(project, rewrite, 
     rows = [made(n) for n in range(24)]
     rows[5] = {**rows[5], "id": "made:bad", "messages": [rows[5]["messages"][0], {"role": "assistant", "content": "coat bell rope boat"}]}
     rewrite(train=rows, validation=[made(n) for n in range(50, 54)])
-    settings = ("train.max_steps=24", "train.quantization=none", "train.row_losses=all", "train.best=validation_loss")
+    settings = (
+        "train.max_steps=16",
+        "train.eval_steps=16",
+        "train.quantization=none",
+        "train.row_losses=all",
+        "train.best=validation_loss",
+    )
     settings += () if lora else ("train.lora=null", "train.learning_rate=3.0e-3")
     with monkeypatch.context() as patched:
         patched.setattr(sft, "put_weights", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))

@@ -21,6 +21,13 @@ ROOT = Path(__file__).parents[2]
 OUTPUT = Path("checkpoint/t/train")
 COLOURS = ("red", "green", "blue", "grey")
 THINGS = ("lamp", "door", "boat", "rope", "bell", "coat")
+COMMON = (
+    "train.task=pretrain",
+    "train.input=corpus.jsonl",
+    "train.sequence_length=24",
+    "train.quantization=none",
+    "train.pretrain.validation=0.2",
+)
 DOCUMENTS = [
     {"id": f"{'book' if n % 2 else 'page'}:{n}", "text": f"The {THINGS[n % 6]} is {COLOURS[n % 4]}. " * (1 + n % 5)} for n in range(40)
 ]
@@ -30,8 +37,7 @@ DOCUMENTS = [
 def texts(project):
     """The project on 40 documents, and a function that loads it."""
     write_jsonl(Path("corpus.jsonl"), DOCUMENTS)
-    common = ("train.task=pretrain", "train.input=corpus.jsonl", "train.sequence_length=24", "train.quantization=none")
-    return lambda *overrides: project(*common, *overrides)
+    return lambda *overrides: project(*COMMON, *overrides)
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +69,13 @@ def masked(texts, encoder):
     return lambda *overrides: texts(*common, *overrides)
 
 
-@pytest.mark.parametrize("settings", [("train.quantization=nf4",), ("train.lora=null", "train.learning_rate=2.0e-3")], ids=["nf4", "all"])
+@pytest.mark.parametrize(
+    "settings",
+    [("train.quantization=nf4", "train.learning_rate=2.0e-2"), ("train.lora=null", "train.learning_rate=2.0e-3")],
+    ids=["nf4", "all"],
+)
 def test_a_decoder_learns_the_text(texts, curve, settings):
-    manifest = train(texts("train.max_steps=16", *settings))
+    manifest = train(texts("train.max_steps=16", "train.eval_steps=16", *settings))
     info = manifest.info
     assert info["validation_loss"] < 0.8 * info["validation_loss_before"]
     assert info["validation_perplexity"] == pytest.approx(math.exp(info["validation_loss"]))
@@ -217,7 +227,6 @@ def on_save(self, args, state, control, **rest):
 checkpoints.MarkWhole.on_save = on_save
 train(train.load("t.yaml", *{overrides!r}))
 """
-COMMON = ("train.task=pretrain", "train.input=corpus.jsonl", "train.sequence_length=24", "train.quantization=none")
 
 
 @pytest.mark.parametrize("kind", ["causal", "masked"])

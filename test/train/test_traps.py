@@ -79,12 +79,63 @@ def test_packed_rows_that_see_each_other_are_an_error(trainer):
         check_packing(trainer.model, spoilt, list(trainer.train_dataset), tolerance=0.08)  # even by the loosest tolerance
 
 
-def test_rows_lost_below_us_are_a_bug_that_is_told(trainer):
-    from src.train.rows import Row
-    from src.train.trainer import _none_lost
+@pytest.fixture
+def spoilt(project, tmp_path, made, trainer):
+    """A function that makes the trainer of sound rows and others."""
+    from array import array
 
-    with pytest.raises(RuntimeError, match="are left in the trainer's dataset"):
-        _none_lost(trainer, [Row("a", [1], [1])], packing=True)
+    from src.models.libraries import routed
+    from src.train.base import Base
+    from src.train.rows import Row
+    from src.train.trainer import make_trainer
+
+    def make(*others, packing=True):
+        rows = [Row(f"sound{n}", array("i", [7, 8, 9]), array("i", [-100, 8, 9])) for n in range(4)]
+        rows += [Row(name, array("i", ids), array("i", labels)) for name, ids, labels in others]
+        config = project(f"train.packing={packing}", "train.sequence_length=16").section("train")
+        with routed():
+            return make_trainer(config, tmp_path, Base("tiny", "folder", "cpu", "fp32"), rows, seed=1)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("row", "packing", "said"),
+    [
+        (("masked", [5, 6, 7], [-100] * 3), True, "1 rows have no token to learn: masked"),
+        (("masked", [5, 6, 7], [-100] * 3), False, "1 rows have no token to learn: masked"),
+        (("long", [5] * 20, [-100] * 18 + [5, 5]), True, "of 5 rows, 4 are left.*: long"),  # TRL cuts what is learned, and drops it
+        (("cut", [5] * 20, [5] * 20), True, "of 5 rows, 4 are left.*: cut"),
+    ],
+)
+def test_a_row_that_trl_drops_or_cuts_is_told(spoilt, row, packing, said):
+    with pytest.raises(RuntimeError, match=said):
+        spoilt(row, packing=packing)
+
+
+def test_rows_of_the_same_tokens_are_told_apart_by_their_number(spoilt):
+    assert len(spoilt(("fifth", [7, 8, 9], [-100, 8, 9]), packing=False).train_dataset) == 5
+
+
+def test_an_end_that_is_masked_as_padding_is_told(trainer):
+    """A collator that finds padding by its id hides the token that ends a turn, where a model's padding token is that."""
+    from array import array
+
+    import torch
+
+    from src.train.accounted import accounted
+    from src.train.rows import IGNORED, Row
+
+    rows = [Row("a", array("i", [5, 6, 3]), array("i", [IGNORED, 6, 3])), Row("b", array("i", [5, 3]), array("i", [IGNORED, 3]))]
+    dataset = [{"input_ids": list(row.ids), "labels": list(row.labels)} for row in rows]
+
+    def collate(some, pad=None):
+        labels = torch.tensor([each["labels"] + [IGNORED] * (3 - len(each["labels"])) for each in some])
+        return {"labels": torch.where(labels == pad, IGNORED, labels) if pad else labels}
+
+    accounted(dataset, collate, rows, packing=False)
+    with pytest.raises(RuntimeError, match="of 3 tokens to learn, 1 are left in a batch"):
+        accounted(dataset, lambda some: collate(some, pad=3), rows, packing=False)
 
 
 def test_a_projection_the_model_has_not(trainer):
