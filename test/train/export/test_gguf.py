@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 from pathlib import Path
+from unicodedata import normalize
 
 import gguf
 import numpy as np
@@ -266,7 +267,8 @@ def test_llama_cpp_reads_the_same_tokens_and_finds_them_as_likely(model, family)
     folder = model(family)
     write_gguf(folder, Path("m.gguf"), name="m", kind="f32")
     loaded = load(folder, dtype="fp32")
-    texts = spoken(loaded.tokenizer, 500)
+    # transformers brings text into NFC for qwen2, which llama.cpp leaves to whoever sends it
+    texts = [normalize("NFC", text) if family == "qwen2" else text for text in spoken(loaded.tokenizer, 500)]
     ids = [[(7 * n * n + 11 * row) % 440 for n in range(90)] for row in range(4)]
     found = llama_cpp(Path("m.gguf").absolute(), texts, ids)
     assert found["tokens"] == [loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
