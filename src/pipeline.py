@@ -9,7 +9,7 @@ from typing import Any
 
 from src import STAGES
 from src.core.changes import changes
-from src.core.config import essence
+from src.core.config import Config, essence
 from src.core.errors import MlxError
 from src.core.manifest import Manifest
 from src.core.project import Project, load, project_model
@@ -26,9 +26,19 @@ def stage(name: str) -> Stage[Any]:
     return found
 
 
-def sections() -> dict[str, Any]:
-    """The config model of every stage, by name."""
-    return {name: stage(name).Config for name in STAGES}
+def sections() -> dict[str, type[Config]]:
+    """The config model of every section, by name."""
+    return {name: section_model(name) for name in (*STAGES, "tune")}
+
+
+def section_model(name: str) -> type[Config]:
+    """The config model of one section: a stage's, or the search's."""
+    if name == "tune":
+        from src.tune import TuneConfig
+
+        return TuneConfig
+    model: type[Config] = stage(name).Config
+    return model
 
 
 def load_project(file: str | Path, overrides: Sequence[str] = (), *, check_inputs: bool = True) -> Project:
