@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,11 @@ Scheduler = Literal[
     "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "cosine_with_min_lr", "polynomial",
     "inverse_sqrt", "warmup_stable_decay",
 ]  # fmt: skip
+# a training asks for the number only once `auto` is settled; whoever reads the file sees either
+if TYPE_CHECKING:
+    MicroBatch = Any
+else:
+    MicroBatch = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 class ScratchBase(Config):
@@ -72,8 +77,8 @@ class TrainConfig(StageConfig):
     """Put several rows into one sequence, unseen by each other, so that no computing goes to padding."""
     attention: Literal["auto", "flash_attention_2", "varlen", "sdpa"] = "auto"
     """Kernel of the attention; auto: on a GPU flash attention where installed, else torch's own for rows of any length; sdpa on a CPU."""
-    micro_batch: int = Field(default=1, ge=1)
-    """Sequences that go through the model at once: memory grows with it."""
+    micro_batch: MicroBatch = 1
+    """Sequences that go through the model at once: memory grows with it. auto: the fastest that `mlx plan` finds and a probe proves."""
     effective_batch: int = Field(default=16, ge=1)
     """Sequences to one optimizer step; gradients are accumulated over effective_batch / micro_batch passes."""
     gradient_checkpointing: Literal["auto"] | bool = "auto"
@@ -123,6 +128,10 @@ class TrainConfig(StageConfig):
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
         whole, world = self.effective_batch, self.launch.world
+        if self.micro_batch == "auto":
+            if world > 1:
+                raise ValueError("micro_batch auto is for one process: set the number that `mlx plan` finds, or launch.processes to 1")
+            return self
         part = self.micro_batch * world
         if whole % part:
             near = sorted({max(part, whole // part * part), (whole // part + 1) * part})
@@ -161,7 +170,7 @@ class TrainConfig(StageConfig):
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return self.effective_batch // (self.micro_batch * self.launch.world)
+        return self.effective_batch // (int(self.micro_batch) * self.launch.world)
 
 
 @stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
@@ -192,8 +201,9 @@ def run_task(config: TrainConfig, run: Run) -> None:
 
     with routed():
         work = _task(config.task)
+        from src.train.micro_batch import settled
     with routed():  # once more: some libraries put up a console handler when they are imported
-        work(config, run)
+        work(settled(config, run), run)
 
 
 def _task(task: Task) -> Callable[[TrainConfig, Run], None]:

@@ -17,6 +17,7 @@ from src.track.metrics import Metrics, read_metrics
 from src.train.checkpoints import Checkpoint, MarkWhole, newest
 from src.train.interrupt import Interrupt
 from src.train.judge import Judge
+from src.train.micro_batch import prove
 from src.train.monitor import Monitor
 from src.train.ranks import barrier, rank
 from src.train.speed import utilisation
@@ -50,6 +51,8 @@ def fit(
         raise MlxError(
             f"train.best {config.best}: the validation split is empty", "build one (build.splits.validation), or unset train.best"
         )
+    if checkpoint is None:
+        prove(config, run, trainer)
     done = checkpoint.step if checkpoint else 0
     metrics = Metrics(run.work / METRICS, upto=done) if rank() == 0 else None
     logs = _open(config, run, metrics, done) if metrics else []
@@ -113,8 +116,7 @@ def _disk_full(run: Run, error: Exception) -> MlxError | None:
         return None
     found = newest(run.work / CHECKPOINTS)
     return MlxError(
-        f"the disk is full ({run.work}): {text.splitlines()[0]}",
-        f"free some space, then the same command goes on from step {found.step if found else 0}",
+        f"the disk is full ({run.work})", f"free some space, then the same command goes on from step {found.step if found else 0}"
     )
 
 
