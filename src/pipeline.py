@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from src import STAGES
-from src.core.config import essence
+from src.core.changes import changes
+from src.core.config import Config, essence
 from src.core.errors import MlxError
 from src.core.manifest import Manifest
 from src.core.project import Project, load, project_model
@@ -25,9 +26,19 @@ def stage(name: str) -> Stage[Any]:
     return found
 
 
-def sections() -> dict[str, Any]:
-    """The config model of every stage, by name."""
-    return {name: stage(name).Config for name in STAGES}
+def sections() -> dict[str, type[Config]]:
+    """The config model of every section, by name."""
+    return {name: section_model(name) for name in (*STAGES, "tune")}
+
+
+def section_model(name: str) -> type[Config]:
+    """The config model of one section: a stage's, or the search's."""
+    if name == "tune":
+        from src.tune import TuneConfig
+
+        return TuneConfig
+    model: type[Config] = stage(name).Config
+    return model
 
 
 def load_project(file: str | Path, overrides: Sequence[str] = (), *, check_inputs: bool = True) -> Project:
@@ -120,15 +131,5 @@ def _difference(manifest: Manifest, project: Project, name: str, inputs: Mapping
             return f"its {role} input changed"
     if manifest.seed != project.head.seed:
         return f"seed {manifest.seed} → {project.head.seed}"
-    changes = list(changed(manifest.config, essence(project.section(name))))
-    return ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "") if changes else "a file it read changed"
-
-
-def changed(before: Any, after: Any, key: str = "") -> Iterator[str]:
-    """Yield `key: old → new` for each leaf that differs."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for each in {**before, **after}:
-            if each in after:  # what is only in the manifest is cosmetic, or gone
-                yield from changed(before.get(each), after[each], f"{key}.{each}".lstrip("."))
-    elif before != after:
-        yield f"{key}: {before} → {after}"
+    found = list(changes(manifest.config, essence(project.section(name))))
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "") if found else "a file it read changed"

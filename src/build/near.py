@@ -41,7 +41,9 @@ def _alike(rows: Sequence[Candidate], threshold: float) -> Iterable[list[Candida
     """Number the rows that are alike, and return them group by group."""
     texts = [normalise("\n".join(row.said)) for row in rows]
     order = sorted(range(len(rows)), key=lambda place: (texts[place], rows[place].example["id"]))
-    found = clusters([shingle_hashes(texts[place]) for place in order], threshold=threshold)
+    hashes = [shingle_hashes(texts[place]) for place in order]
+    texts.clear()  # of millions of rows half a gigabyte
+    found = clusters(hashes, threshold=threshold)
     groups: dict[int, list[Candidate]] = defaultdict(list)
     for number in found.links:
         row = rows[order[number]]

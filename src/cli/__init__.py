@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -11,19 +11,19 @@ from typing import Annotated
 import typer
 
 from src import STAGES, __version__
-from src.cli import model, serving, setup, stages
+from src.cli import model, serving, setup, stages, training
 from src.core.errors import MlxError
 
 STOPPED = 130
 """What a command stopped by Ctrl-C exits with."""
 EXTRAS = {"vllm": "gpu", "jupyterlab": "notebook"}
 """Packages that come with an extra, and which."""
-OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.label}
+OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.label, "train": training.train}
 """Commands of stages that can do more than run."""
 Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {
     "All of it": (stages.run, stages.plan, stages.status, stages.why, serving.chat),
-    "The model": (model.verify, model.export),
+    "The model": (model.tune, model.verify, model.export),
     "Set-up": (setup.init, setup.config, setup.doctor),
 }
 """Commands that are no stage; the first line of each docstring is its help."""
@@ -58,13 +58,12 @@ def application(asked: Sequence[str]) -> typer.Typer:
     )
     app.callback()(callback)
     for name in STAGES:
-        epilog = "\n\n".join(["\b\nKeys of this section:\n" + "\n".join(settings(name))]) if name in asked and "--help" in asked else None
-        app.command(name, help=headline(name), epilog=epilog, hidden=True)(OWN.get(name) or stages.stage_command(name))
+        app.command(name, help=headline(name), epilog=epilog(name, asked), hidden=True)(OWN.get(name) or stages.stage_command(name))
     for each in chain.from_iterable(GROUPS.values()):
         if isinstance(each, typer.Typer):
             app.add_typer(each, hidden=True)
         else:
-            app.command(hidden=True)(each)
+            app.command(epilog=epilog(each.__name__, asked) if each is model.tune else None, hidden=True)(each)
     return app
 
 
@@ -98,12 +97,14 @@ def callback(
     """Options before any command."""
 
 
-def settings(name: str) -> Iterator[str]:
-    """List the keys of a section with their defaults and help, as `KEY=VALUE` spells them."""
+def epilog(section: str, asked: Sequence[str]) -> str | None:
+    """The keys of a section with their defaults and help, as `KEY=VALUE` spells them, where the help of its command is asked for."""
+    if section not in asked or "--help" not in asked:
+        return None
     from src.core.describe import describe
-    from src.pipeline import stage
+    from src.pipeline import section_model
 
-    yield from describe(stage(name).Config, name)
+    return "\n\n".join(["\b\nKeys of this section:\n" + "\n".join(describe(section_model(section), section))])
 
 
 def main() -> None:

@@ -18,8 +18,17 @@ Force = Annotated[bool, typer.Option("--force", help="Run even if the output is 
 def opened(arguments: Sequence[str] | None, *, check_inputs: bool = True) -> "Project":
     """Read the project that the command line names, and start the console log."""
     from src.core.log import console
-    from src.core.project import DEFAULT
     from src.pipeline import load_project
+
+    file, settings = named(arguments)
+    project = load_project(file, settings, check_inputs=check_inputs)
+    console(project.head.log_level)
+    return project
+
+
+def named(arguments: Sequence[str] | None) -> tuple[Path, list[str]]:
+    """The project file and the settings over it that the command line names."""
+    from src.core.project import DEFAULT
 
     given = list(arguments or ())
     files = [each for each in given if "=" not in each]
@@ -28,6 +37,4 @@ def opened(arguments: Sequence[str] | None, *, check_inputs: bool = True) -> "Pr
         raise MlxError(f"{files[1]!r} is no KEY=VALUE, and the config is {files[0]} already", usage)
     if files and not files[0].endswith((".yaml", ".yml")) and not Path(files[0]).exists():
         raise MlxError(f"{files[0]!r} is neither a project file (.yaml) nor KEY=VALUE", usage)
-    project = load_project(files[0] if files else DEFAULT, [each for each in given if "=" in each], check_inputs=check_inputs)
-    console(project.head.log_level)
-    return project
+    return Path(files[0]) if files else DEFAULT, [each for each in given if "=" in each]

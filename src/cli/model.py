@@ -98,3 +98,14 @@ def shown(folder: "Path", push: str | None, public: bool, then: str) -> None:
         from src.train.export.push import push as upload
 
         typer.echo(f"uploaded: {upload(folder, push, private=not public)}")
+
+
+def tune(arguments: Arguments = None) -> None:
+    """Search better settings with Optuna, as the section `tune` says."""
+    from src.tune import tune as search
+
+    found = search(opened(arguments))
+    against = "" if found.default is None else f", {found.default:.5g} with the config's own settings"
+    typer.echo(
+        f"\n{found.table}\n\nBest: {found.value:.5g}{against}\nPlots and trials: {found.best.parent}\nNext:\n  mlx train {found.best}"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from src import STAGES
-from src.cli.arguments import Arguments, Force, opened
+from src.cli.arguments import Arguments, Force, named, opened
 from src.core.errors import MlxError
 
 if TYPE_CHECKING:
@@ -177,11 +177,14 @@ def plan(
     price: Annotated[float | None, typer.Option(metavar="DOLLARS", help="What an hour of it costs.", min=0)] = None,
 ) -> None:
     """Tell what training will take in memory, time and money, and a better way, before a second of it."""
+    from src.core.project import load
+    from src.train import train
     from src.train.planning.gpu import gpu_named, this_cpu
     from src.train.planning.plan import plan as reckon
     from src.train.planning.screen import screen
 
-    project = opened(arguments, check_inputs=False)
+    file, settings = named(arguments)
+    project = load(file, settings, {"train": train.Config}, whole=False, check_inputs=False)  # of the other stages it needs nothing
     card = this_cpu() if gpu == "cpu" else gpu_named(gpu)
     found = reckon(project, card, on_cpu=gpu == "cpu")
     for line in screen(found, card.price if price is None else price):

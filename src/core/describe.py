@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -15,26 +15,30 @@ _WIDEST = 96  # characters of a value, beyond which its origin stands where it e
 
 
 def describe(model: type[BaseModel], above: str) -> Iterator[str]:
-    """Yield `key = default  help` for each field, and one block for each type of a part."""
+    """Yield `key = default  help` for each field, what stands below it, and one block for each type of a part."""
+    yield from (f"  {line}" for line in _fields(model, f"{above}."))
+
+
+def _fields(model: type[BaseModel], above: str) -> Iterator[str]:
+    """Yield the fields of a model, each under the keys above it."""
     for name, field in model.model_fields.items():
-        key = f"{above}.{name}"
-        kinds = [each for each in _models(field.annotation) if each is not model]
-        single = len(kinds) == 1 and "type" not in kinds[0].model_fields
-        if single:
-            yield f"  {key}: {_help(field, kinds[0])}"
-            yield from describe(kinds[0], key)
+        key = f"{above}{name}"
+        if name == "type":
             continue
-        yield f"  {key} = {_default(field)}  {field.description or ''}".rstrip()
+        kinds = [each for each in _models(field.annotation) if each is not model]
+        if len(kinds) == 1 and not _is_many(field.annotation) and "type" not in kinds[0].model_fields:
+            yield f"{key}{':' if field.default is not None else ' = null '} {_help(field, kinds[0])}"
+            yield from _fields(kinds[0], f"{key}.")
+            continue
+        yield f"{key} = {_default(field)}  {field.description or ''}".rstrip()
         for kind in kinds:
-            yield f"    - {kind.model_fields['type'].default if 'type' in kind.model_fields else kind.__name__}: {_first(kind)}"
-            yield from (f"    {line}" for line in describe_part(kind))
+            yield f"  - {kind.model_fields['type'].default if 'type' in kind.model_fields else 'each'}: {_first(kind)}"
+            yield from (f"      {line}" for line in _fields(kind, ""))
 
 
-def describe_part(model: type[BaseModel]) -> Iterator[str]:
-    """Yield the fields of a part."""
-    for name, field in model.model_fields.items():
-        if name != "type":
-            yield f"    {name} = {_default(field)}  {field.description or ''}".rstrip()
+def _is_many(annotation: Any) -> bool:
+    """Whether a field holds several of what it names."""
+    return get_origin(annotation) in (tuple, list, dict) or any(_is_many(each) for each in get_args(annotation))
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,20 +1,23 @@
 """What a stage is handed while it runs: where to read and write, a ledger, a log, progress, resumable pieces."""
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from src.core.errors import MlxError
-from src.core.files import atomic, digest, to_json
+from src.core.files import atomic, digest
 from src.core.ledger import Drop, Ledger
 from src.core.manifest import Manifest
+from src.core.packed import pack, unpack
 from src.core.records import Record
 
 T = TypeVar("T")
+PART = 20_000
+"""Rows of a part of a piece of work: what a kill may cost."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,16 @@ class Run:
     """One run of one stage."""
 
     def __init__(
-        self, *, stage: str, name: str, seed: int, output: Path, work: Path, cache: Path, inputs: dict[str, tuple[Upstream, ...]]
+        self,
+        *,
+        stage: str,
+        name: str,
+        seed: int,
+        output: Path,
+        work: Path,
+        cache: Path,
+        inputs: dict[str, tuple[Upstream, ...]],
+        fresh: bool = False,
     ) -> None:
         self.stage = stage
         self.name = name
@@ -42,6 +54,8 @@ class Run:
         self.cache = cache
         """A folder for what stays useful whatever the config: models made here."""
         self.inputs = inputs
+        self.fresh = fresh
+        """Whether someone asked to begin anew, whatever is there."""
         self.ledger = Ledger(output)
         self.log = logging.getLogger(f"mlx.{stage}")
         self.info: dict[str, Any] = {}
@@ -88,23 +102,30 @@ class Run:
         bar: Iterable[T] = tqdm(items, total=total, unit=unit, desc=desc or self.stage, mininterval=0.5, leave=False, delay=1)
         return bar
 
-    def piece(self, name: str, make: Callable[[], Iterable[Record | Drop]]) -> Iterator[Record | Drop]:
-        """Do a piece of work once: its rows land in one file, whole or not at all, and are read back after a kill.
+    def piece(self, name: str, make: Callable[[int], Iterable[Record | Drop | bytes]], *, rows: int = PART) -> Iterator[Record | Drop]:
+        """Do a piece of work once, in parts of as many rows: each part lands in a file, whole or not at all, and is read back after a kill.
 
         Args:
             name: What the piece is, such as the path of the file it reads; unique within the run.
-            make: Yields the records kept and the rows dropped.
+            make: Yields the records kept and the rows dropped behind the first so many, which are done; as lines of `pack` where
+                another process has packed them. It is not called where all parts are there.
+            rows: How many rows a part has; the last one has fewer, be it none.
         """
-        import orjson
-
-        path = self.work / f"{digest(name)}.jsonl"
-        if not path.exists():
-            with atomic(path, "wb") as stream:
-                for item in make():
-                    stream.write(_line(_packed(item)))
-        with path.open("rb") as stream:
-            for line in stream:
-                yield _unpacked(json.loads(line) if line.startswith(b" ") else orjson.loads(line))
+        done = 0
+        items: Iterator[Record | Drop | bytes] | None = None
+        while True:
+            path = self.work / f"{digest(name)}-{rows}-{done}.jsonl"
+            if not path.exists():
+                items = items or iter(make(done))
+                with atomic(path, "wb") as stream:
+                    stream.writelines(item if isinstance(item, bytes) else pack(item) for item in islice(items, rows))
+            count = 0
+            with path.open("rb") as lines:
+                for count, line in enumerate(lines, 1):  # noqa: B007 (counts)
+                    yield unpack(line)
+            if count < rows:
+                return
+            done += count
 
     def kept(self, items: Iterable[Record | Drop]) -> Iterator[Record]:
         """Pass on the records, and write the drops into the ledger."""
@@ -113,24 +134,3 @@ class Run:
                 self.ledger.drop(item)
             else:
                 yield item
-
-
-def _line(values: list[Any]) -> bytes:
-    """One line of JSON; what the quick writer cannot hold, such as a lone surrogate, goes the slow way, behind a blank."""
-    import orjson  # here, since what starts light imports this module
-
-    try:
-        return orjson.dumps(values, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        return b" " + to_json(values).encode() + b"\n"
-
-
-def _packed(item: Record | Drop) -> list[Any]:
-    if isinstance(item, Drop):
-        return ["drop", item.id, item.reason, item.detail, item.row]
-    return ["keep", item.id, item.text, item.meta]
-
-
-def _unpacked(row: list[Any]) -> Record | Drop:
-    kind, *values = row
-    return Drop(*values) if kind == "drop" else Record(*values)

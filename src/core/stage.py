@@ -135,7 +135,7 @@ class Stage(Generic[C]):
         staged = _emptied(work / "output")
         seed_everything(project.head.seed)
         start = time.perf_counter()
-        run = self._begin(project, staged, work, inputs)
+        run = self._begin(project, staged, work, inputs, fresh=fresh)
         with run.ledger:
             self.work(config, run)
         self._check_drops(config, run)
@@ -153,7 +153,7 @@ class Stage(Generic[C]):
             self.work(config, run)
         return self._manifest(config, run, key, {}, start)
 
-    def _begin(self, project: Project, output: Path, work: Path, inputs: dict[str, tuple[Upstream, ...]]) -> Run:
+    def _begin(self, project: Project, output: Path, work: Path, inputs: dict[str, tuple[Upstream, ...]], *, fresh: bool = False) -> Run:
         return Run(
             stage=self.name,
             name=project.name,
@@ -162,6 +162,7 @@ class Stage(Generic[C]):
             work=work,
             cache=project.head.model_cache,
             inputs=inputs,
+            fresh=fresh,
         )
 
     def _manifest(self, config: C, run: Run, key: str, outputs: dict[str, str], start: float) -> Manifest:

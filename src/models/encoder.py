@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -104,13 +104,16 @@ class Encoder:
         made = dialect(template, self._variables).messages(messages)
         if not made:
             raise UnfitError(Fault("template_error", "no messages"))
-        text = self._rendered(template, made, tools)
         known = family(template, self._variables)
         if known and is_marked(template) and template != known.marked:
             known = None  # its own marks say what is to be learned
-        spans = self._spans(template, known.marked if known else template, made, tools, text)
-        shape = (bool(tools), *map(_shape, made)) if known and spans is not None else None
-        return Draft(text, spans, shape, partial(self._said, template, made, tools, text))
+        shape = (bool(tools), *map(_shape, made)) if known else None
+        if known and template == known.marked and shape in self._shapes and (found := self._signed(template, made, tools)):
+            text, spans = found.text, cast(tuple[Span, ...] | None, found.spans)
+        else:
+            text = self._rendered(template, made, tools)
+            spans = self._spans(template, known.marked if known else template, made, tools, text)
+        return Draft(text, spans, shape if spans is not None else None, partial(self._said, template, made, tools, text))
 
     def finish(self, draft: Draft, ids: list[int]) -> tuple[Encoded, list[Turn]]:
         """Find the turns of a rendered conversation among its ids, and what of them is learned.
@@ -166,10 +169,13 @@ class Encoder:
         """What the marks enclose: the template's own, or those of the family it is of as long as that renders the same."""
         if not is_marked(marked):
             return None
-        found = Signed.read(self._rendered(_signed(marked), made, tools))
+        found = self._signed(marked, made, tools)
         if found and found.text == text:
             return found.spans
         return self._tracked(template, made, tools) if is_marked(template) else None
+
+    def _signed(self, marked: str, made: list[dict[str, Any]], tools: Tools) -> Signed | None:
+        return Signed.read(self._rendered(signed(marked), made, tools))
 
     def _tracked(self, template: str, made: list[dict[str, Any]], tools: Tools) -> tuple[Span, ...]:
         """The slower way to what a template's own marks enclose, for those that signs would change."""
@@ -197,9 +203,17 @@ class Encoder:
 
     def _length(self, text: str, ids: list[int], places: Places, part: str) -> int | None:
         """How many of the ids are those of `part`, or None where it is no token prefix of the whole."""
-        if text.startswith(part) and (found := places.of(len(part))) is not None:
-            return found
+        if text.startswith(part):
+            return self._up_to(len(part), text, ids, places)
         alone = self.ids(part)
+        return len(alone) if ids[: len(alone)] == alone else None
+
+    def _up_to(self, at: int, text: str, ids: list[int], places: Places) -> int | None:
+        """How many of the ids the first `at` characters are, or None where a token reaches over that place."""
+        found = places.of(at)
+        if found is not None:
+            return found
+        alone = self.ids(text[:at])
         return len(alone) if ids[: len(alone)] == alone else None
 
     def _stop(self, ids: list[int]) -> int | None:
@@ -220,7 +234,7 @@ class Encoder:
             return None
         found = []
         for first, last in draft.spans:
-            start, end = (self._length(draft.text, ids, places, draft.text[:at]) for at in (first, last))
+            start, end = (self._up_to(at, draft.text, ids, places) for at in (first, last))
             if start is None or end is None:
                 return None
             found.append((start, end))
@@ -253,11 +267,10 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((n for n, (left, right) in enumerate(zip(one, other, strict=False)) if left != right), min(len(one), len(other)))
 
 
-_signed = lru_cache(64)(signed)
-
-
 def _shape(message: Mapping[str, Any]) -> Shape:
     content = message.get("content") or ""
+    if not isinstance(content, str):  # what a template makes of it is its own
+        return message["role"], repr(content)
     told = (content.startswith("<tool_response>"), content.endswith("</tool_response>"), "<think>" in content, "</think>" in content)
     return message["role"], bool(content), told, len(message.get("tool_calls") or ()), bool(message.get("reasoning_content"))
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 OPEN, CLOSE = "\x02", "\x03"
 _MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}(\n?)")
@@ -10,11 +11,13 @@ _SIGNS = re.compile(f"[{OPEN}{CLOSE}]")
 Span = tuple[int, int]
 
 
+@lru_cache(64)
 def is_marked(template: str) -> bool:
     """Whether the template says which of its words the assistant's are."""
     return any(not match[2] for match in _MARK.finditer(template))
 
 
+@lru_cache(64)
 def signed(template: str) -> str:
     """The template with a sign in place of each mark."""
     return _MARK.sub(lambda m: "{{" + m[1] + f" '{CLOSE if m[2] else OPEN}' " + m[3] + "}}", template)

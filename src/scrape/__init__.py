@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from src.scrape.open_meteo import OpenMeteoSource
 from src.scrape.openweathermap import OpenWeatherMapSource
 from src.scrape.reddit import RedditSource
 from src.scrape.source import Piece
+from src.scrape.unique import unique
 from src.scrape.web import Shard, WebSource
 from src.text.clean import Clean
 
@@ -61,7 +63,7 @@ def scrape(config: ScrapeConfig, run: Run) -> None:
 
     def counted() -> Iterator[Record]:
         nonlocal words
-        for record in run.kept(_unique(run.progress(_sited(config, run), unit="record"))):
+        for record in run.kept(unique(run.progress(_sited(config, run), unit="record"), run.work)):
             languages[record.meta.get("language", "unknown")] += 1
             words += len(record.text.split())
             yield record
@@ -114,17 +116,6 @@ def _pieces(source: Source, shard: Shard | None, work: Path, cache: Path) -> Ite
     return source.pieces(work, cache) if shard is None or shard.index == 0 else iter(())
 
 
-def _judged(judged: Callable[[Iterable[Record | Drop]], Iterator[Record | Drop]], piece: Piece, run: Run) -> Iterator[Record | Drop]:
-    return judged(run.progress(piece.make(), desc=piece.name))
-
-
-def _unique(items: Iterable[Record | Drop]) -> Iterator[Record | Drop]:
-    """Let each id through once."""
-    seen: set[str] = set()
-    for item in items:
-        if isinstance(item, Record) and item.id in seen:
-            yield Drop(item.id, "duplicate_id", "an earlier record has this id", item.as_row())
-            continue
-        if isinstance(item, Record):
-            seen.add(item.id)
-        yield item
+def _judged(judged: Callable[[Iterable[Record | Drop]], Iterator[bytes]], piece: Piece, run: Run, done: int) -> Iterator[bytes]:
+    """Judge a piece from the row on that follows those done."""
+    return judged(islice(run.progress(piece.make(), desc=piece.name), done, None))

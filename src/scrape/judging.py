@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
@@ -16,18 +17,20 @@ from typing import Any
 from src.core.engine import Engine, Workers, cores
 from src.core.errors import MlxError
 from src.core.ledger import Drop
+from src.core.packed import pack, unpack
 from src.core.records import Record
 from src.scrape.judge import Judge
 
 Items = Iterable[Record | Drop]
+Lines = Iterator[bytes]
 _BATCH = 500
 _FEW = 4000
 """Records of a piece below which starting processes would take longer than judging."""
 
 
 @contextmanager
-def judging(judge: Judge, engine: Engine) -> Iterator[Callable[[Items], Iterator[Record | Drop]]]:
-    """Give what judges the records of a piece; workers start with the first large one, and end with the block."""
+def judging(judge: Judge, engine: Engine) -> Iterator[Callable[[Items], Lines]]:
+    """Give what judges the records of a piece, into lines of `pack`; workers start with the first large one, and end with the block."""
     with ExitStack() as stack:
         yield _Judging(judge, engine, stack).judged
 
@@ -40,17 +43,21 @@ class _Judging:
         self.count = (engine.threads if engine.type == "local" else engine.workers) or cores()
         self.workers: Workers | None = None
 
-    def judged(self, items: Items) -> Iterator[Record | Drop]:
-        items = iter(items)
-        first = list(islice(items, _FEW))
+    def judged(self, items: Items) -> Lines:
+        # packed first: what JSON cannot hold, such as a date in meta, has to look the same to every judge
+        lines = map(pack, items)
+        first = list(islice(lines, _FEW))
         if len(first) < _FEW or (self.engine.type == "local" and self.count < 2):
-            yield from self.judge.judged(chain(first, items))
+            yield from map(pack, self.judge.judged(map(unpack, chain(first, lines))))
             return
         workers = self.workers = self.workers or self._opened()
-        rows = chain(first, items)
-        # a window of batches at a time, so that a cluster is not handed a whole file at once
-        while batches := [batch for _ in range(4 * self.count) if (batch := list(islice(rows, _BATCH)))]:
-            yield from chain.from_iterable(workers.map(_judged, [(self.judge, batch) for batch in batches]))
+        rows = chain(first, lines)
+        tasks = ((self.judge, batch) for batch in iter(lambda: list(islice(rows, _BATCH)), []))
+        if self.engine.type == "local":
+            yield from chain.from_iterable(workers.map(_judged, tasks))
+            return
+        while window := list(islice(tasks, 8 * self.count)):  # so that a cluster is not handed a whole file at once
+            yield from chain.from_iterable(workers.map(_judged, window))
 
     def _opened(self) -> Workers:
         if self.engine.type == "local":
@@ -58,8 +65,8 @@ class _Judging:
         return self.stack.enter_context(self.engine.open())
 
 
-def _judged(judge: Judge, batch: list[Record | Drop]) -> list[Record | Drop]:
-    return list(judge.judged(batch))
+def _judged(judge: Judge, batch: list[bytes]) -> list[bytes]:
+    return list(map(pack, judge.judged(map(unpack, batch))))
 
 
 @contextmanager
@@ -68,7 +75,7 @@ def _processes(count: int) -> Iterator[Workers]:
     method = "spawn" if sys.platform == "win32" else "forkserver"
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context(method), initializer=_begin)
     try:
-        yield _Pool(pool)
+        yield _Pool(pool, 4 * count)
     except BrokenProcessPool:
         raise MlxError(
             "a process that judges texts has ended: for want of memory, or since it met a script without a main guard",
@@ -79,11 +86,19 @@ def _processes(count: int) -> Iterator[Workers]:
 
 
 class _Pool:
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
+    def __init__(self, pool: ProcessPoolExecutor, ahead: int) -> None:
         self.pool = pool
+        self.ahead = ahead
 
     def map(self, function: Callable[..., Any], tasks: Iterable[Sequence[Any]]) -> Iterator[Any]:
-        yield from self.pool.map(function, *zip(*tasks, strict=True))
+        """Keep so many tasks ahead of the results, however many there are."""
+        waiting: deque[Future[Any]] = deque()
+        for task in tasks:
+            waiting.append(self.pool.submit(function, *task))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _begin() -> None:

@@ -15,6 +15,9 @@ _UNSEEN = re.compile(
     r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]|(?:(?<![^\x00-\u024f])|^)[\u200c\u200d]"
 )
 
+# all that `ftfy` calls bad has two characters beyond ASCII side by side, or one of these
+_SUSPECT = re.compile(r"[^\x00-\x7f]{2}|[\x80-\x9fŒœÂÃ]")
+
 
 class Clean(Config):
     """How texts are cleaned before anything judges them."""
@@ -41,7 +44,7 @@ class Clean(Config):
         return text
 
     def _beyond_ascii(self, text: str) -> str:
-        if self.mojibake:
+        if self.mojibake and _SUSPECT.search(text):
             text = repaired(text)
         if self.unicode != "as_is":
             text = unicodedata.normalize(self.unicode, text)

@@ -10,6 +10,7 @@ from src.text.minhash import PERMUTATIONS, U32, U64, band_keys, jaccard, rows_fo
 CAP = 64
 """Members of a bucket that each further one is compared with: a template shared by thousands stays affordable."""
 _SLACK = 1e-9
+_BLOCK = 4096
 
 
 @dataclass
@@ -50,11 +51,19 @@ def clusters(hashes: Sequence[U32], *, threshold: float) -> Clusters:
         threshold: Least Jaccard of two texts that are joined directly.
     """
     found = Clusters(list(range(len(hashes))))
-    signatures = np.array([signature(each) for each in hashes], np.uint32).reshape(-1, PERMUTATIONS)
-    for keys in band_keys(signatures, rows_for(threshold)).T:
+    for keys in _keys(hashes, rows_for(threshold)):
         for bucket in _buckets(keys):
             _verify(bucket, hashes, threshold, found)
     return found
+
+
+def _keys(hashes: Sequence[U32], rows: int) -> U64:
+    """Keys by band and text; the signatures, thrice as large, are there for some texts at a time."""
+    keys = np.empty((PERMUTATIONS // rows, len(hashes)), np.uint64)
+    for start in range(0, len(hashes), _BLOCK):
+        block = np.array([signature(each) for each in hashes[start : start + _BLOCK]], np.uint32)
+        keys[:, start : start + len(block)] = band_keys(block, rows).T
+    return keys
 
 
 def _buckets(keys: U64) -> Iterator[list[int]]:

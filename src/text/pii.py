@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Literal
 
@@ -48,21 +47,22 @@ def mask(text: str, kinds: Collection[str] = KINDS) -> tuple[str, dict[str, int]
     Returns:
         The text, and how many of each kind were masked.
     """
-    found: Counter[str] = Counter()
+    found: dict[str, int] = {}
     for kind in KINDS:
         if kind in kinds:
             text, count = _MASKERS[kind](text)
-            found[kind] += count
-    return text, {kind: count for kind, count in found.items() if count}
+            if count:
+                found[kind] = count
+    return text, found
 
 
 def _masker(
-    kind: str, patterns: tuple[re.Pattern[str], ...], end: Callable[[re.Match[str]], int], needs: re.Pattern[str]
+    kind: str, patterns: tuple[re.Pattern[str], ...], end: Callable[[re.Match[str]], int], may_hold: Callable[[str], object]
 ) -> Callable[[str], tuple[str, int]]:
     label = f"[{kind.upper()}]"
 
     def masked(text: str) -> tuple[str, int]:
-        if not needs.search(text):
+        if not may_hold(text):
             return text, 0
         total = 0
         for pattern in patterns:
@@ -127,11 +127,24 @@ def _phone(match: re.Match[str]) -> int:
     return match.end() if fewest <= digits <= 15 and not named and not _NO_PHONE.match(match[0]) else 0
 
 
-_DIGITS = re.compile(r"\d\D{0,3}\d\D{0,3}\d")
+# cheap tests that every match of the patterns passes, and most texts do not
+_AT = re.compile(r"[\[(]at[\])]", re.IGNORECASE)
+_CARD_DIGITS = re.compile(r"\d(?:[ -]?\d){12}")
+_PHONE_DIGITS = re.compile(r"\d(?:[ ./()-]{0,2}\d){6}")
+
+
+def _may_hold_email(text: str) -> object:
+    return "@" in text or (("(" in text or "[" in text) and _AT.search(text))
+
+
+def _may_hold_ip(text: str) -> bool:
+    return text.count(".") > 2 or text.count(":") > 1
+
+
 _MASKERS = {
-    "email": _masker("email", (_EMAIL,), _whole, re.compile(r"@|[\[(]at[\])]", re.IGNORECASE)),
-    "iban": _masker("iban", (_IBAN,), _iban, re.compile(r"[A-Z]{2}\d{2}")),
-    "card": _masker("card", (_CARD,), _card, _DIGITS),
-    "ip": _masker("ip", (_IPV4, _IPV6), _ip, re.compile(r"\d\.\d|:[0-9A-Fa-f:]")),
-    "phone": _masker("phone", _PHONES, _phone, _DIGITS),
+    "email": _masker("email", (_EMAIL,), _whole, _may_hold_email),
+    "iban": _masker("iban", (_IBAN,), _iban, re.compile(r"[A-Z]{2}\d{2}").search),
+    "card": _masker("card", (_CARD,), _card, _CARD_DIGITS.search),
+    "ip": _masker("ip", (_IPV4, _IPV6), _ip, _may_hold_ip),
+    "phone": _masker("phone", _PHONES, _phone, _PHONE_DIGITS.search),
 }

@@ -23,7 +23,7 @@ class Metrics:
         self._stream.write(to_json({"step": step, **values}) + "\n")
         self._stream.flush()
 
-    def close(self) -> None:
+    def close(self, output: str | None = None) -> None:
         """Close the file."""
         self._stream.close()
 

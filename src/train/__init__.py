@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,8 +11,10 @@ from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.track import Tracker
+from src.track.tensorboard import TensorBoard
 from src.train.classification import Classification
 from src.train.compatibility import refuse_conflicts
+from src.train.launch import Launch
 from src.train.lora import Lora
 from src.train.preference import Preference
 from src.train.pretraining import Pretraining
@@ -27,6 +29,11 @@ Scheduler = Literal[
     "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "cosine_with_min_lr", "polynomial",
     "inverse_sqrt", "warmup_stable_decay",
 ]  # fmt: skip
+# a training asks for the number only once `auto` is settled; whoever reads the file sees either
+if TYPE_CHECKING:
+    MicroBatch = Any
+else:
+    MicroBatch = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 class ScratchBase(Config):
@@ -70,8 +77,8 @@ class TrainConfig(StageConfig):
     """Put several rows into one sequence, unseen by each other, so that no computing goes to padding."""
     attention: Literal["auto", "flash_attention_2", "varlen", "sdpa"] = "auto"
     """Kernel of the attention; auto: on a GPU flash attention where installed, else torch's own for rows of any length; sdpa on a CPU."""
-    micro_batch: int = Field(default=1, ge=1)
-    """Sequences that go through the model at once: memory grows with it."""
+    micro_batch: MicroBatch = 1
+    """Sequences that go through the model at once: memory grows with it. auto: the fastest that `mlx plan` finds and a probe proves."""
     effective_batch: int = Field(default=16, ge=1)
     """Sequences to one optimizer step; gradients are accumulated over effective_batch / micro_batch passes."""
     gradient_checkpointing: Literal["auto"] | bool = "auto"
@@ -104,12 +111,15 @@ class TrainConfig(StageConfig):
     """Which rows' losses are written, the worst first: losses.jsonl, and of the learned rows too train_losses.jsonl, to find bad ones."""
     log_steps: Annotated[int | None, Field(ge=1), Cosmetic()] = None
     """Steps between lines on the console; if none, about twenty lines in all. metrics.jsonl has every step."""
+    launch: Launch = Launch()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `cpu` says that a large model is meant to be trained slowly."""
     serve_with: Annotated[Literal["vllm", "transformers"], Cosmetic()] = "vllm"
     """Where it is going to be served; with `transformers` nothing is refused for vLLM's sake."""
-    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (Tracker(),)
-    """Where numbers go besides metrics.jsonl and loss.png."""
+    track: Annotated[tuple[Tracker, ...], Cosmetic()] = (TensorBoard(),)
+    """Where numbers go besides metrics.jsonl and loss.png: `tensorboard`, `wandb`, `mlflow`."""
+    price_per_hour: Annotated[float | None, Field(ge=0), Cosmetic()] = None
+    """What an hour of this machine costs, to show on the console what the training has cost so far."""
     scratch: ScratchBase = ScratchBase()
     pretrain: Pretraining = Pretraining()
     classify: Classification = Classification()
@@ -117,12 +127,19 @@ class TrainConfig(StageConfig):
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
-        whole, part = self.effective_batch, self.micro_batch
+        whole, world = self.effective_batch, self.launch.world
+        if self.micro_batch == "auto":
+            if world > 1:
+                raise ValueError("micro_batch auto is for one process: set the number that `mlx plan` finds, or launch.processes to 1")
+            return self
+        part = self.micro_batch * world
         if whole % part:
             near = sorted({max(part, whole // part * part), (whole // part + 1) * part})
+            of = f"micro_batch {self.micro_batch}" + (f" × {world} processes" if world > 1 else "")
+            fits = [n for n in range(1, whole + 1) if whole % (n * world) == 0]
             raise ValueError(
-                f"effective_batch {whole} is no multiple of micro_batch {part}: set effective_batch to {' or '.join(map(str, near))}, "
-                f"or micro_batch to one of {', '.join(str(n) for n in range(1, whole + 1) if whole % n == 0)}"
+                f"effective_batch {whole} is no multiple of {of}: set effective_batch to {' or '.join(map(str, near))}"
+                + (f", or micro_batch to one of {', '.join(map(str, fits))}" if fits else "")
             )
         return self
 
@@ -153,7 +170,7 @@ class TrainConfig(StageConfig):
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return self.effective_batch // self.micro_batch
+        return self.effective_batch // (int(self.micro_batch) * self.launch.world)
 
 
 @stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
@@ -168,9 +185,25 @@ def train(config: TrainConfig, run: Run) -> None:
     from src.models.libraries import routed
 
     with routed():
+        from src.train.unfinished import check_unfinished
+
+        check_unfinished(config, run)
+        if config.launch.world > 1:
+            from src.train.together import together
+
+            together(config, run)
+    run_task(config, run)
+
+
+def run_task(config: TrainConfig, run: Run) -> None:
+    """Train, or where the last checkpoint is there already write the output."""
+    from src.models.libraries import routed
+
+    with routed():
         work = _task(config.task)
+        from src.train.micro_batch import settled
     with routed():  # once more: some libraries put up a console handler when they are imported
-        work(config, run)
+        work(settled(config, run), run)
 
 
 def _task(task: Task) -> Callable[[TrainConfig, Run], None]:

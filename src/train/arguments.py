@@ -31,6 +31,7 @@ def arguments(config: "TrainConfig", work: Path, base: Base, *, seed: int) -> di
         "torch_compile": config.torch_compile,
         "bf16": base.dtype == "bf16",
         "use_cpu": base.on_cpu,
+        "ddp_find_unused_parameters": False,  # looking for them costs time at every step
         "dataloader_pin_memory": not base.on_cpu,
         "gradient_checkpointing": checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if checkpointing else None,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from src.core.files import write_jsonl
+from src.train.ranks import gathered, rank, world
 from src.train.rows import IGNORED, Row
 
 _SOURCES = 12  # more curves than that tell nobody anything
@@ -40,13 +41,15 @@ def heldout(model: Any, rows: Sequence[Row], *, most_tokens: int, pad: int) -> l
         most_tokens: Size of the largest batch, padding included.
         pad: The token id that fills short rows.
     """
-    found: list[RowLoss] = []
+    every = list(batches(rows, most_tokens))
+    own: list[tuple[int, list[float], list[int]]] = []
     with frozen(model):
-        for batch in batches(rows, most_tokens):
-            made = model(**padded(batch, pad, model.device), use_cache=False, fused_lm_head=True)
+        for number in range(rank(), len(every) + -len(every) % world(), world()):  # as many passes in each process
+            made = model(**padded(every[number % len(every)], pad, model.device), use_cache=False, fused_lm_head=True)
             nats = -(made.log_probs.double() * made.label_mask).sum(1)
-            found += map(RowLoss, batch, nats.tolist(), made.label_mask.sum(1).tolist())
-    return found
+            own.append((number, nats.tolist(), made.label_mask.sum(1).tolist()))
+    found = sorted(each for each in gathered(own) if each[0] < len(every))
+    return [loss for number, nats, tokens in found for loss in map(RowLoss, every[number], nats, tokens)]
 
 
 def as_figures(found: Sequence[RowLoss]) -> dict[str, float]:

@@ -50,7 +50,7 @@ def foo(config: FooConfig, run: Run) -> None:
     items = (
         item
         for number in run.progress(range(config.rows), total=config.rows)
-        for item in run.piece(f"piece {number}", lambda n=number: piece(n))
+        for item in run.piece(f"piece {number}", lambda _, n=number: piece(n))
     )
     run.write_records(run.kept(items))
     run.info["rows"] = config.rows

@@ -99,3 +99,37 @@ def test_a_real_book_loses_the_project_and_nothing_else(shared: Path, name: str)
     assert 0.995 < len(letters.findall(text)) / len(letters.findall(inside)) <= 1
     paragraphs = text.split("\n\n")
     assert sum("\n" in paragraph for paragraph in paragraphs) < 0.07 * len(paragraphs)
+
+
+# what a reader takes for the first and the last line of the book, found by reading the files; four vintages of the same work of many hands
+BY_HAND = {
+    "76/old-hfinn11.txt": ("NOTICE", "THE END", 1993),  # behind what its typists say of themselves
+    "22367/22367-8.txt": ("DIE VERWANDLUNG", "Tochter als erste sich erhob und ihren jungen Körper dehnte.", 2007),
+    "1661/1661-8.txt": ("THE ADVENTURES OF SHERLOCK HOLMES", "Walsall, where I believe that she has met with considerable success.", 2011),
+    "3177/3177-0.txt": ("ROUGHING IT", "at least allow such a lamb the use of his legs at such a time.--M.  T.]", 2018),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_the_body_is_the_one_a_careful_reader_cuts_out(shared, name: str) -> None:
+    first, last, _ = BY_HAND[name]
+    raw = decode((shared / "gutenberg" / name).read_bytes())[0]
+    lines = [line.strip() for line in raw.splitlines()]
+    begin = lines.index(first)
+    end = len(lines) - 1 - lines[::-1].index(last)
+    by_hand = " ".join(" ".join(lines[begin : end + 1]).split())
+    ours = " ".join(gutenberg_text(raw).split())
+    assert abs(len(ours) - len(by_hand)) < 0.03 * len(by_hand)
+    assert ours.endswith(" ".join(last.split()))
+    assert " ".join(" ".join(lines[begin + 1 :]).split()[:40]) in ours
+
+
+def test_no_cleaned_book_names_its_maker_or_shows_a_broken_encoding(shared) -> None:
+    files = sorted((shared / "gutenberg").glob("*/*.txt"))
+    assert len(files) > 10
+    for file in files:
+        text = gutenberg_text(decode(file.read_bytes())[0])
+        assert len(text) > 100_000, file
+        assert not re.search(r"gutenberg|pglaf|\be-?text|^produced by|pgdp\.net", text, re.IGNORECASE | re.MULTILINE), file
+        assert "\ufffd" not in text, file
+        assert not re.search("[\x80-\x9f]|â€|Ã[\x80-\xbf©¨¶¼¤]", text), file

@@ -8,6 +8,7 @@ import pytest
 from src.core.engine import DaskEngine, LocalEngine
 from src.core.errors import MlxError
 from src.core.ledger import Drop
+from src.core.packed import unpack
 from src.core.records import Record
 from src.scrape import judging as module
 from src.scrape.judge import Judge
@@ -26,8 +27,8 @@ def test_the_order_and_the_rows_are_the_same(threads):
     rule = Judge(min_words=1)
     rows = items(9000)
     with judging(rule, LocalEngine(threads=threads)) as judged:
-        assert list(judged(rows)) == list(rule.judged(rows))
-        assert list(judged(rows[:5000])) == list(rule.judged(rows[:5000]))
+        assert list(map(unpack, judged(rows))) == list(rule.judged(rows))
+        assert list(map(unpack, judged(rows[:5000]))) == list(rule.judged(rows[:5000]))
     assert not [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
 
 
@@ -63,7 +64,7 @@ def test_a_cluster_gives_the_same(monkeypatch):
     monkeypatch.setattr(DaskEngine, "open", lambda _: Here())
     rows = items(5000)
     with judging(Judge(), DaskEngine(workers=2)) as judged:
-        assert list(judged(rows)) == list(Judge().judged(rows))
+        assert list(map(unpack, judged(rows))) == list(Judge().judged(rows))
 
 
 def test_the_stage_gives_the_same_bytes_with_any_number_of_processes(project):

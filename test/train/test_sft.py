@@ -157,7 +157,7 @@ def test_options_reach_the_trainer(project, caplog):
     )  # fmt: skip
     assert json.loads((OUTPUT / "adapter" / "adapter_config.json").read_text())["target_modules"] == ["q_proj", "v_proj"]
     assert manifest.info["dtype"] == "bf16"
-    assert [record.getMessage()[:8] for record in caplog.records if "lr" in record.getMessage()] == ["step 2/2"]
+    assert [record.getMessage()[:8] for record in caplog.records if "lr" in record.getMessage()] == ["2/2  los"]
     assert not (OUTPUT / "tensorboard").exists()
 
 

@@ -56,7 +56,9 @@ class DurableScheduler(BaseScheduler):  # type: ignore[misc]
         return self._request(row)
 
     def _request(self, row: Row) -> Request:
-        meta = {"row": row} | ({"playwright": True} if self.dispatcher.source.javascript and row.is_page else {})
+        # a rendered page is made of many answers: none of them stands for it in the cache
+        rendered = {"playwright": True, "dont_cache": True} if self.dispatcher.source.javascript and row.is_page else {}
+        meta = {"row": row} | rendered
         return Request(row.url, callback=self.spider.parse, errback=self.spider.failed, meta=meta, dont_filter=True)
 
     def _wake_later(self) -> None:

@@ -56,10 +56,10 @@ def settings(job: Job, guard: Guard) -> dict[str, Any]:
         "HTTPCACHE_STORAGE": "src.scrape.crawl.cache.SqliteStorage",
         "HTTPCACHE_DIR": str(job.cache.absolute()),
     }
-    return made | (browser_settings(guard, timeout=source.timeout) if source.javascript else {})
+    return made | (browser_settings(guard, timeout=source.timeout, limit=8 * source.max_page_mb << 20) if source.javascript else {})
 
 
 def _handlers(javascript: bool) -> dict[str, str | None]:
-    web = "scrapy_playwright.handler.ScrapyPlaywrightDownloadHandler" if javascript else None
+    web = "src.scrape.crawl.rendering.RenderingHandler" if javascript else None
     closed: dict[str, str | None] = dict.fromkeys(("file", "data", "ftp", "s3"))
     return closed | ({"http": web, "https": web} if web else {})

@@ -68,8 +68,11 @@ class PageSpider(scrapy.Spider):  # type: ignore[misc]
 
     async def _answered(self, row: Row, response: Any) -> None:
         status = response.status
-        if response.ip_address is not None and not self.guard.allows(str(response.ip_address)):
+        rendered = "playwright" in response.flags  # through the gate, which looks where it goes
+        if response.ip_address is not None and not rendered and not self.guard.allows(str(response.ip_address)):
             self.dispatcher.drop(row, "private_address", f"connected to {response.ip_address}")
+        elif rendered and (private := self.guard.refused.get(host := urlsplit(response.url).hostname or "")):
+            self.dispatcher.drop(row, "private_address", f"leads to {host}, which is {private}; see allow_private")
         elif status in _MOVED and response.headers.get("Location"):
             self.dispatcher.redirect(row, response.urljoin(response.headers["Location"].decode("latin-1")))
         elif status in _PASSING:
@@ -132,6 +135,8 @@ class PageSpider(scrapy.Spider):  # type: ignore[misc]
             await self._answered(row, error.response)
         elif isinstance(error, DownloadCancelledError) or (isinstance(error, IgnoreRequest) and "MAXSIZE" in str(error)):
             self.dispatcher.drop(row, "too_large", f"over {self.dispatcher.source.max_page_mb} MB")
+        elif isinstance(error, IgnoreRequest):
+            self.dispatcher.drop(row, "not_html", str(error))
         else:
             reason = _reason(error)
             self.dispatcher.retry(row, reason, str(error)[:300] or type(error).__name__, wait=None, busy=False)

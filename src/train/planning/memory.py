@@ -13,7 +13,8 @@ from src.train.planning.shape import Shape
 
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes a weight: 4 bits, an 8-bit constant for each 64 weights, a 32-bit constant for each 256 of those."""
-_STATES = {"adamw": 8.0, "adamw_8bit": 2.0, "lion_8bit": 1.0, "adafactor": 0.01}
+_STATES = {"lion": 4.0, "ademamix": 12.0, "rmsprop": 4.0, "adagrad": 4.0, "sgd": 0.0, "adafactor": 0.01}  # others: two in fp32
+_EIGHT_BITS = 4  # times less
 _TILE_TOKENS, _TILE_VOCAB = 4096, 32768  # of TRL's fused head
 _CPU_TILES = 8.25  # copies of a tile that its backward pass holds at once without Triton
 _CONTEXT = 0.55e9  # CUDA's own, and cuBLAS's workspace
@@ -73,14 +74,16 @@ def weight_bytes(shape: Shape, setting: Setting) -> float:
 def state_bytes(optimizer: str) -> float:
     """Bytes an optimizer keeps for each trained weight; paged ones count in full, for the host is the way out and not the plan."""
     name = optimizer.removeprefix("paged_")
-    return next((size for key, size in reversed(_STATES.items()) if name.startswith(key)), _STATES["adamw"])
+    whole = _STATES.get(name.split("_")[0], 8.0)
+    return whole / _EIGHT_BITS if name.endswith("8bit") else whole
 
 
 def saved_activations(shape: Shape, setting: Setting) -> float:
     """What the forward pass leaves for the backward pass; with checkpointing, the input of each block alone."""
     ends = setting.tokens * shape.hidden * (4 + 2 * setting.width)  # the last norm's input, its output, what the head reads
     block = setting.tokens * shape.hidden * setting.width if setting.checkpointing else block_bytes(shape, setting)
-    return shape.layers * block + ends + mask_bytes(setting)
+    kept = min(shape.layers, 2) if setting.offloading else shape.layers  # what is on its way out or back
+    return kept * block + ends + mask_bytes(setting)
 
 
 def block_bytes(shape: Shape, setting: Setting) -> float:
@@ -92,7 +95,7 @@ def block_bytes(shape: Shape, setting: Setting) -> float:
 
 def masked(setting: Setting) -> bool:
     """Whether attention is handed a mask, of which each block keeps a copy in the dtype it computes in."""
-    return setting.packing or setting.rows > 1
+    return not setting.varlen and (setting.packing or setting.rows > 1)
 
 
 def mask_bytes(setting: Setting) -> float:

@@ -14,13 +14,26 @@ def options(job: Job, setting: Setting) -> list[Estimate]:
 
     The effective batch stays in tokens: half the sequence, twice the sequences.
     """
-    found = [best for group in _groups(job, setting) if (best := _best(job, group))]
+    found = [quickest(job, group) for group in _groups(job, setting)]
     return sorted(found, key=lambda each: (not each.fits, each.seconds if each.fits else each.memory.total))
 
 
-def micro_batches(setting: Setting) -> list[int]:
+def quickest(job: Job, setting: Setting) -> Estimate:
+    """The quickest micro-batch that fits, or the smallest if none does; a larger one has to be worth it by a hundredth."""
+    sizes = micro_batches(setting.effective_batch)
+    best = estimate(job, replace(setting, micro_batch=sizes[0]))
+    for size in sizes[1:]:
+        each = estimate(job, replace(setting, micro_batch=size))
+        if not each.fits:
+            break
+        if each.seconds < best.seconds * 0.99:
+            best = each
+    return best
+
+
+def micro_batches(effective_batch: int) -> list[int]:
     """The micro-batches that divide the effective batch, smallest first."""
-    return [size for size in range(1, min(setting.effective_batch, _MOST) + 1) if setting.effective_batch % size == 0]
+    return [size for size in range(1, min(effective_batch, _MOST) + 1) if effective_batch % size == 0]
 
 
 def _groups(job: Job, setting: Setting) -> Iterator[Setting]:
@@ -39,16 +52,3 @@ def _sequences(job: Job, setting: Setting) -> list[int]:
     """The sequence that is asked for, and shorter ones that lose no row."""
     shorter = (size for size in (4096, 2048, 1024) if size < setting.sequence)
     return [setting.sequence, *(size for size in shorter if job.rows.real and job.rows.longest <= size)]
-
-
-def _best(job: Job, group: Setting) -> Estimate | None:
-    """The quickest micro-batch that fits, or the smallest if none does; a larger one has to be worth it by a hundredth."""
-    sizes = micro_batches(group)
-    best = estimate(job, replace(group, micro_batch=sizes[0]))
-    for size in sizes[1:]:
-        each = estimate(job, replace(group, micro_batch=size))
-        if not each.fits:
-            break
-        if each.seconds < best.seconds * 0.99:
-            best = each
-    return best

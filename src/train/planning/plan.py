@@ -12,7 +12,7 @@ from src.train.planning.architecture import read_shape, shape_of
 from src.train.planning.estimate import Estimate, Job, estimate
 from src.train.planning.gpu import Gpu
 from src.train.planning.histogram import read_histogram
-from src.train.planning.options import options
+from src.train.planning.options import options, quickest
 from src.train.planning.setting import Setting
 from src.train.planning.shape import Shape
 
@@ -53,13 +53,15 @@ def plan(project: Project, gpu: Gpu, *, on_cpu: bool = False) -> Plan:
     setting = Setting.of(config, on_cpu=on_cpu)
     where = config.input[0] if config.input else folder(project.name, "build")
     rows = read_histogram(Path(where), setting.sequence)
-    job = Job(_shape(config), gpu, rows, config.epochs, config.max_steps)
+    job = Job(shape_for(config), gpu, rows, config.epochs, config.max_steps)
     if not rows.upto(setting.sequence).rows:
         raise MlxError(f"no row is as short as train.sequence_length {setting.sequence}: the longest has {rows.longest}", "raise it")
-    return Plan(project, config, job, estimate(job, setting))
+    written = quickest(job, setting) if config.micro_batch == "auto" else estimate(job, setting)
+    return Plan(project, config, job, written)
 
 
-def _shape(config: "TrainConfig") -> Shape:
+def shape_for(config: "TrainConfig") -> Shape:
+    """The shape of what a section trains."""
     if config.model == "scratch":
         return read_shape("scratch", {**SCRATCH, "vocab_size": 1216, "max_position_embeddings": 2048, "tie_word_embeddings": True})
     shape = shape_of(config.model)

@@ -27,6 +27,10 @@ class Setting:
     bf16: bool
     optimizer: str
     on_cpu: bool
+    varlen: bool = False
+    """Whether attention is computed row by row, so that packed rows need no mask."""
+    offloading: bool = False
+    """Whether activations wait in the host's memory."""
     reference: bool = False
     """Whether a frozen reference is computed at each step (DPO)."""
 
@@ -42,13 +46,15 @@ class Setting:
             dropout=lora.dropout if lora else 0.0,
             saved_whole=lora.modules_to_save if lora else (),
             sequence=config.sequence_length,
-            micro_batch=config.micro_batch,
+            micro_batch=1 if config.micro_batch == "auto" else config.micro_batch,
             effective_batch=config.effective_batch,
             packing=config.packing and config.task in ("sft", "pretrain"),
             checkpointing=not on_cpu if checkpointing == "auto" else checkpointing,
             bf16=config.precision == "bf16" or (config.precision == "auto" and not on_cpu),
             optimizer=config.optimizer,
             on_cpu=on_cpu,
+            varlen=not on_cpu and config.attention != "sdpa" and config.precision != "fp32",
+            offloading=config.activation_offloading,
             reference=config.task == "dpo" and config.dpo.reference == "adapter_off",
         )
 
@@ -74,7 +80,7 @@ class Setting:
 
     @property
     def row(self) -> int:
-        """Length of the row that attention sees: packed sequences of a batch are one long row."""
+        """Length of the row that a mask is made for: packed sequences of a batch are one long row."""
         return self.tokens if self.packing else self.sequence
 
     @property

@@ -18,7 +18,7 @@ from src.train.planning.shape import Shape
 MEASURED = Path(__file__).with_name("measured.json")
 _UNMEASURED = 0.35  # share of a card's arithmetic, where nothing near was measured
 _HALF = 512  # tokens in a pass at which a card does half of what it can: an assumption
-_FOUND_NEAR = 0.5  # of the peak: no row is believed to promise more
+_MOST = 0.9  # of the peak: no row is believed to have reached more
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _reached(row: dict[str, Any]) -> float:
     shape, context = _shape(row), float(row["sequence"])
     lora = shape.lora_parameters(row["rank"]) if row["rank"] else None
     work = training_flops(shape, context, lora=lora) + (recomputed_flops(shape, context) if row["checkpointing"] else 0)
-    return min(_FOUND_NEAR, float(row["tokens_per_second"]) * work / (GPUS[row["gpu"]].tflops * 1e12))
+    return min(_MOST, float(row["tokens_per_second"]) * work / (GPUS[row["gpu"]].tflops * 1e12))
 
 
 def _told(row: dict[str, Any]) -> str:
