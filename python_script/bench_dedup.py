@@ -2,9 +2,12 @@
 
     python python_script/bench_dedup.py --peers ~/peers/bin/python --pairs 3
     python python_script/bench_dedup.py --real /usr/share/doc --peers ~/peers/bin/python
+    python python_script/bench_dedup.py --size 20k --peers ~/peers/bin/python --tools text-dedup datatrove
     python python_script/bench_dedup.py --size 1m --pairs 0
 
 `--peers` is the Python of an environment with the peers: python -m venv ~/peers; ~/peers/bin/pip install datasketch rensa gaoya
+text-dedup datatrove spacy tokenizers orjson "xxhash<4". All read the JSON Lines file and write what stays; ours writes its ledger,
+checksums and a manifest besides. Times are of whole processes with their children.
 """
 
 import argparse
@@ -20,11 +23,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from dedup_corpus import REAL, generated, real
+from dedup_corpus import REAL, generated, real, shifted
 from dedup_truth import Truth, gram_sets, judge, truth
 
 HERE = Path(__file__).parent
-SIZES = {"20k": (20_000, 7), "100k": (100_000, 11), "1m": (1_000_000, 21), "3m": (3_000_000, 31)}
+PIPELINES = ("text-dedup", "datatrove")
+SIZES = {"20k": (20_000, 7), "100k": (100_000, 11), "1m": (1_000_000, 21), "3m": (3_000_000, 0)}
 
 
 def measured(command: list[str], folder: Path) -> dict[str, float]:
@@ -52,7 +56,7 @@ def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
             peak[0] = max(peak[0], int(found.split()[1]) / 1024)
         except (OSError, StopIteration):
             pass
-        time.sleep(0.05)
+        time.sleep(0.2)  # to ask takes long where much is mapped
 
 
 def ours(corpus: Path, folder: Path, threads: int) -> list[str]:
@@ -96,7 +100,9 @@ def prepared(options: argparse.Namespace) -> Path:
     if not corpus.exists():
         part = corpus.with_suffix(".part")
         if options.real:
-            print(f"{real(part, 40_000, tuple(options.real), 5):,} passages of real text")
+            print(f"{real(part, options.passages, tuple(options.real), 5):,} passages of real text")
+        elif options.size == "3m":
+            shifted(prepared(argparse.Namespace(**vars(options) | {"size": "1m"})), part, 3)
         else:
             generated(part, *SIZES[options.size])
         part.replace(corpus)
@@ -108,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", choices=SIZES, default="100k")
     parser.add_argument("--real", nargs="*", default=None, help="folders of real text in place of a generated corpus")
+    parser.add_argument("--passages", type=int, default=40_000, help="of real text")
     parser.add_argument("--peers", help="Python of an environment that has the peers")
     parser.add_argument("--tools", nargs="*", default=["rensa", "datasketch"])
     parser.add_argument("--pairs", type=int, default=3, help="alternating runs with each peer")
@@ -130,12 +137,17 @@ def main() -> None:
 def paired(tool: str, options: argparse.Namespace, corpus: Path, folder: Path, command: list[str], found: Truth | None) -> None:
     """Run ours and a peer in turns."""
     out = folder / tool
-    other = [options.peers, str(HERE / "dedup_peers.py"), tool, str(corpus), str(out)]
+    script = "dedup_peers_pipelines.py" if tool in PIPELINES else "dedup_peers.py"
+    other = [options.peers, str(HERE / script), tool, str(corpus), str(out)]
     runs = [(measured(command, folder), measured(other, folder)) for _ in range(options.pairs)]
     judged: dict[str, object] = {}
     if found and runs:
         clusters = np.array(json.loads((out / "clusters.json").read_text()))
-        judged = judge(found, clusters, clusters != np.arange(len(clusters)))
+        removed = clusters != np.arange(len(clusters))
+        if (out / "removed.json").exists():
+            removed = np.isin(np.arange(len(clusters)), json.loads((out / "removed.json").read_text()))
+        judged = judge(found, clusters, removed)
+    judged["load"] = round(os.getloadavg()[0], 1)
     for key in ("wall", "cpu"):
         judged[f"{key}_ratio"] = round(statistics.median(mine[key] / its[key] for mine, its in runs), 4) if runs else None
     report(tool, [its for _, its in runs], judged)

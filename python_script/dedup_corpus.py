@@ -22,6 +22,18 @@ def generated(path: Path, count: int, seed: int) -> None:
             stream.write(json.dumps({"id": number, "text": " ".join(words[word] for word in document)}) + "\n")
 
 
+def shifted(source: Path, path: Path, copies: int) -> None:
+    """Write a generated corpus `copies` times, each with the alphabet of its texts shifted by one more: as many clusters again."""
+    letters = b"abcdefghijklmnopqrstuvwxyz"
+    with path.open("wb") as out:
+        for shift in range(copies):
+            table = bytes.maketrans(letters, letters[shift:] + letters[:shift])
+            with source.open("rb") as stream:
+                for line in stream:
+                    head, key, text = line.partition(b'"text": "')
+                    out.write(head + key + text.translate(table))
+
+
 class _Draw:
     """Draws words, phrases and boilerplate."""
 

@@ -34,15 +34,16 @@ class Truth:
 
 
 def gram_sets(path: Path, size: int = 5) -> list[np.ndarray]:
-    """The distinct runs of words of each document, as 64-bit numbers; shorter documents have one, of all their words."""
+    """The distinct runs of words of each document, as 64-bit numbers; shorter documents have one, of all their words, or signs."""
     rng = np.random.default_rng(0)
     number: dict[str, int] = defaultdict(lambda: len(number))
     found, salts = [], rng.integers(1, 2**63, 1 << 22, dtype=np.uint64)
     with path.open() as stream:
         for line in stream:
-            ids = [number[word] for word in words(json.loads(line)["text"])]
+            text = json.loads(line)["text"]
+            ids = [number[word] for word in words(text)]
             if len(ids) < size:
-                found.append(np.array([hash(tuple(ids)) & (2**64 - 1)], np.uint64))
+                found.append(np.array([hash(tuple(ids) or text) & (2**64 - 1)], np.uint64))
                 continue
             keys = salts[np.array(ids) % len(salts)] + np.array(ids, np.uint64)
             runs = np.zeros(len(ids) - size + 1, np.uint64)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from src.core.files import to_json
+from src.core.files import json_line
 
 DROPPED = "dropped.jsonl"
 
@@ -33,7 +33,7 @@ class Ledger:
         self.kept = 0
         self.reasons: Counter[str] = Counter()
         self._part = folder / f".{DROPPED}.part"
-        self._stream: IO[str] | None = None
+        self._stream: IO[bytes] | None = None
 
     @property
     def dropped(self) -> int:
@@ -50,8 +50,8 @@ class Ledger:
         self.read += 1
         self.reasons[row.reason] += 1
         if self._stream is None:
-            self._stream = self._part.open("w", encoding="utf-8", newline="\n")
-        self._stream.write(to_json({"id": row.id, "reason": row.reason, "detail": row.detail, "row": row.row}) + "\n")
+            self._stream = self._part.open("wb")
+        self._stream.write(json_line({"id": row.id, "reason": row.reason, "detail": row.detail, "row": row.row}))
 
     def counts(self) -> dict[str, Any]:
         """Read, kept and dropped, and the drops by reason, most frequent first."""

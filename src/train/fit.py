@@ -116,8 +116,7 @@ def _disk_full(run: Run, error: Exception) -> MlxError | None:
         return None
     found = newest(run.work / CHECKPOINTS)
     return MlxError(
-        f"the disk is full ({run.work}): {text.splitlines()[0]}",
-        f"free some space, then the same command goes on from step {found.step if found else 0}",
+        f"the disk is full ({run.work})", f"free some space, then the same command goes on from step {found.step if found else 0}"
     )
 
 

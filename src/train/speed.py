@@ -61,14 +61,14 @@ class Clock:
 
 
 def line(step: int, steps: int, values: dict[str, float], span: Span, *, eta: float, mfu: float | None, cost: float | None) -> str:
-    """Sum up some steps in at most 108 characters, its columns below those of the line before."""
+    """Sum up some steps in at most 109 characters, its columns below those of the line before."""
     done = f"{step:>{len(str(steps))}}/{steps}"
     rate = f"{_short(span.learned / span.seconds)} of {_short(span.whole / span.seconds)} tok/s"
-    used = f"MFU {f'{mfu:4.0%}' if mfu is not None else '   –'}"
-    waited = f"wait {span.waited / span.seconds:4.0%}"
+    used = f"MFU {f'{mfu:3.0%}' if mfu is not None else '  –'}"
+    waited = f"wait {span.waited / span.seconds:3.0%}"
     parts = [done, f"loss {values['loss']:6.3f}", f"lr {values['learning_rate']:.1e}", rate, used, waited]
-    parts += [f"{memory_gb():5.1f} GB", f"ETA {duration(eta):>7}"]
-    return "  ".join(parts) + (f"  ${cost:,.2f}" if cost is not None else "")
+    parts += [f"{memory_gb():4.1f} GB", f"ETA {duration(eta):>7}"]
+    return "  ".join(parts) + (f"  ${cost:.{0 if cost >= 100 else 2}f}" if cost is not None else "")
 
 
 def duration(seconds: float) -> str:

@@ -101,9 +101,13 @@ def small_disk():
 @pytest.mark.parametrize("stage", ["scrape", "dedup", "build"])
 def test_a_full_disk_is_one_clear_error_and_more_room_mends_it(small_disk: Path, stage: str) -> None:
     Path("in").mkdir()
-    Path("in/a.jsonl").write_text(
-        "".join(json.dumps({"text": f"{number} {os.urandom(200).hex()} was said."}) + "\n" for number in range(9000))
-    )
+    letters = str.maketrans("0123456789", "ghijklmnop")
+
+    def told() -> str:  # words that no packing makes small
+        word = os.urandom(200).hex().translate(letters)
+        return " ".join(word[at : at + 8] for at in range(0, len(word), 8)).capitalize() + "."
+
+    Path("in/a.jsonl").write_text("".join(json.dumps({"text": told()}) + "\n" for _ in range(9000)))
     project(dedup={}, build={"sources": [{"type": "passages", "min_words": 1, "shapes": ["instruction"]}]})
     stages = ["scrape", "dedup", "build"]
     for before in stages[: stages.index(stage)]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src.core.files import digest
-from src.core.manifest import Manifest, now
+from src.core.manifest import Manifest, Origin, now
 from src.track.metrics import read_metrics
 from src.train import train
 
@@ -125,3 +125,99 @@ def curve():
         return [{name: value for name, value in row.items() if "second" not in name} for row in read_metrics(folder / "metrics.jsonl")]
 
     return read
+
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "paint",
+        "description": "Paint it.",
+        "parameters": {"type": "object", "properties": {"colour": {"type": "string"}}},
+    },
+}
+
+
+def held_out():
+    """Rows of each kind: plain, of several turns, with tools and their results."""
+    plain = [example(number) for number in range(60, 72)]
+    call = {"id": "call_1", "type": "function", "function": {"name": "paint", "arguments": {"colour": "blåu 🌊", "times": 2}}}
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Paint the door."}]
+    turns += [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": '{"ok": true}'},
+    ]
+    called = {
+        **plain[0],
+        "id": "made:call",
+        "messages": [*turns, {"role": "assistant", "content": "Done.\n\nIt is blue."}],
+        "tools": [TOOL],
+    }
+    return [*plain, called, {**plain[1], "id": "made:offered", "tools": [TOOL]}]
+
+
+@pytest.fixture(scope="session")
+def leave(tiny):
+    """A function that leaves in a folder what a training on the tiny base would: dataset, adapter of random weights, manifest, project."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from src.models.load import load
+    from src.models.template import template_hash
+    from src.models.trained import Trained
+
+    def fill(folder, *, quantization="nf4", dtype="fp32", **lora):
+        shutil.copytree(tiny, folder / "tiny")
+        write_dataset(folder / "data/t/build", train=[example(number) for number in range(8)])
+        (folder / "data/t/build/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in held_out()))
+        base = load(tiny, quantization=quantization, dtype=dtype, device="cpu")
+        settings = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **lora}
+        model = get_peft_model(base.model, LoraConfig(**settings))
+        chance = torch.Generator().manual_seed(1)
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float() + 0.1 * torch.randn(weight.shape, generator=chance)
+        place = folder / "checkpoint/t/train"
+        model.save_pretrained(place / "adapter")
+        base.tokenizer.save_pretrained(place / "adapter")
+        about = {
+            "base": "tiny",
+            "base_kind": "folder",
+            "quantization": quantization,
+            "dtype": dtype,
+            "device": "cpu",
+            "system": "Be brief.",
+        }
+        info = Trained(**about, template=template_hash(base.tokenizer)).as_info() | {"steps": 1, "loss": 0.5}
+        empty = {"config": {"model": "/home/me/models/tiny"}, "outputs": {}, "versions": {"torch": "2"}, "created": now(), "seconds": 0}
+        counts = {"read": 8, "kept": 8, "dropped": 0, "reasons": {}}
+        origin = Origin(path="data/t/build", fingerprint=Manifest.read(folder / "data/t/build").fingerprint)
+        mark = {"key": "k", "fingerprint": f"{quantization} {dtype} {sorted(lora)}", "seed": 5, "peak_mb": 0, "counts": counts}
+        Manifest(stage="train", name="t", inputs={"dataset": (origin,)}, info=info, **mark, **empty).write(place)
+        (folder / "t.yaml").write_text("name: t\nseed: 5\nbuild: {}\ntrain: {model: ./tiny}\neval: {}\nserve: {}\n")
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def evaluate():
+    """A function that leaves in this test's folder what an evaluation with this verdict would."""
+
+    def fill(verdict="pass", model=None):
+        trained = Manifest.read(Path("checkpoint/t/train"))
+        gate = {"metric": "tool_calls.accuracy", "verdict": verdict, "why": "0.1 [0.0, 0.2], asked for at least 0.5"}
+        info = {
+            "verdict": verdict,
+            "gates": [gate],
+            "table": "metric  tuned\naccuracy  0.1 [0.0, 0.2]",
+            "settings": {"rows": 14, "split": "test"},
+        }
+        origin = Origin(path="checkpoint/t/train", fingerprint=model or trained.fingerprint)
+        plain = {"config": {}, "outputs": {}, "versions": {}, "created": now(), "seconds": 0, "seed": 0, "key": "k", "peak_mb": 0}
+        counts = {"read": 1, "kept": 1, "dropped": 0, "reasons": {}}
+        made = Manifest(stage="eval", name="t", fingerprint=f"e {verdict}", info=info, counts=counts, inputs={"model": (origin,)}, **plain)
+        Path("data/t/eval").mkdir(parents=True, exist_ok=True)
+        figure = {"name": "tool_calls.accuracy", "models": {"tuned": {"value": 0.1, "low": 0.0, "high": 0.2}}}
+        Path("data/t/eval/metrics.json").write_text(json.dumps({"metrics": [figure]}))
+        made.write(Path("data/t/eval"))
+
+    return fill

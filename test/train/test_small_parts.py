@@ -32,6 +32,32 @@ def test_the_second_ctrl_c_ends_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_sigusr1_asks_for_a_checkpoint_and_no_more():
+    from src.train.interrupt import Interrupt
+
+    interrupt = Interrupt()
+    with interrupt.watched():
+        signal.raise_signal(signal.SIGUSR1)
+    assert interrupt.save
+    assert not interrupt.asked
+
+
+def test_half_a_file_makes_no_whole_checkpoint():
+    from types import SimpleNamespace
+
+    from src.train.checkpoints import MarkWhole, newest
+
+    for step in (2, 4):
+        folder = Path("c") / f"checkpoint-{step}"
+        (folder / "state").mkdir(parents=True)
+        (folder / "state" / "optimizer.pt").write_bytes(b"0123456789")
+        MarkWhole().on_save(SimpleNamespace(output_dir="c"), SimpleNamespace(global_step=step, max_steps=4), None)
+    assert (newest(Path("c")).step, newest(Path("c")).last) == (4, True)
+    (Path("c/checkpoint-4/state/optimizer.pt")).write_bytes(b"01234")  # as a copy that broke off leaves it
+    assert newest(Path("c")).step == 2
+    assert not Path("c/checkpoint-4").exists()
+
+
 def test_outside_the_main_thread_signals_are_left_alone():
     from src.train.interrupt import Interrupt
 

@@ -17,7 +17,7 @@ from src.models.trained import Trained
 What = Literal["merge", "gguf", "adapter"]
 LIBRARY = {"merge": "transformers", "gguf": "gguf", "adapter": "peft"}
 _SECTIONS = ("Sources", "Licences")
-_ABSOLUTE = re.compile(r"(?<![\w:/.~])(?:/|~/|[A-Za-z]:\\)(?:[\w.@+ -]+[/\\])+([\w.@+-]+)")
+_ABSOLUTE = re.compile(r"""(?<![\w:/.~])(?:/|~/|[A-Za-z]:\\)(?:[^\s/\\'"`|]+[/\\])+([^\s/\\'"`|]+)""")
 """A path that means something on one machine only."""
 
 
@@ -173,7 +173,7 @@ def _section(card: str, title: str) -> Iterator[str]:
 
 
 def _portable(text: str) -> str:
-    return _ABSOLUTE.sub(r"\1", redact(text))
+    return redact(_ABSOLUTE.sub(r"\1", text))
 
 
 def _last(path: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,14 @@ def write_gguf(model: Path, file: Path, *, name: str, kind: str) -> int:
     factors = shape.factors()
     if factors is not None:
         _announce(writer, "rope_freqs.weight", factors.shape, GGMLQuantizationType.F32)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for weight, values in _weights(model):
-        writer.write_tensor_data(_packed(shape.turn(weight, values), kinds[weight], weight))
-    if factors is not None:
-        writer.write_tensor_data(factors)
-    writer.close()
+    with closing(writer):
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for weight, values in _weights(model):
+            writer.write_tensor_data(_packed(shape.turn(weight, values), kinds[weight], weight))
+        if factors is not None:
+            writer.write_tensor_data(factors)
     return check_gguf(model, file, shape)
 
 
