@@ -64,9 +64,8 @@ def in_fp32(model: Any) -> Iterator[None]:
     TRL casts the adapter of a quantised model to bf16, in which most updates of a usual learning rate are rounded away,
     and a checkpoint is read back as fp32: another run than the one that was interrupted.
     """
-    before = {
-        name: weight.detach().float().clone() for name, weight in model.named_parameters() if weight.requires_grad and ".lora_" in name
-    }
+    earlier = isinstance(model, PeftModel)  # an adapter with weights that are worth keeping
+    before = {name: weight.detach().float().clone() for name, weight in model.named_parameters() if earlier and weight.requires_grad}
     yield
     for name, weight in model.named_parameters():
         if weight.requires_grad:

