@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from src.cli.arguments import Arguments, opened
+from src.cli.stages import run_stage
 
 
 def chat(
@@ -21,3 +22,11 @@ def chat(
     project = opened(arguments, check_inputs=False)
     who = partner(project.name, url, made_by=f"mlx train {project.arguments}")
     talk(who, read=read_line, write=write_text, message=message, interactive=sys.stdin.isatty() and message is None)
+
+
+def serve(
+    arguments: Arguments = None,
+    force: Annotated[bool, typer.Option("--force", help="Serve even a model that failed an eval gate.")] = False,
+) -> None:
+    """Run the server."""
+    run_stage("serve", opened(arguments), force=force)

@@ -29,6 +29,8 @@ class Interval:
     units: int
     """How many independent things the range was drawn from."""
     unit: Literal["source", "row"]
+    p: float | None = None
+    """Of a difference: the probability of one as large where there is none (two-sided bootstrap); None where no spread shows."""
 
 
 def interval(
@@ -80,9 +82,10 @@ def difference(
         drawn = [_draws(value, weight, seed, exponential) for value, weight in sums]
     point = points[1] - points[0]
     low, high = _range(drawn[1] - drawn[0], confidence)
+    p = None if low == high else _two_sided(drawn[1] - drawn[0])
     if low == high and (not figure or 1 in points):
         low, high = (-math.inf, math.inf) if exponential else _newcombe(points[0], points[1], count, confidence)
-    return Interval(point, low, high, len(after), count, unit)
+    return Interval(point, low, high, len(after), count, unit, p)
 
 
 def estimate(rows: Sequence[Row], *, exponential: bool = False, figure: Figure | None = None) -> float:
@@ -144,6 +147,12 @@ def _range(draws: Floats, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _two_sided(draws: Floats) -> float:
+    """Twice the share of resamples on the other side of zero (Davison & Hinkley 1997, 4.4); never 0."""
+    below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
+    return min(1.0, 2 * (1 + min(below, above)) / (1 + len(draws)))
 
 
 def _wilson(rate: float, count: int, confidence: float) -> tuple[float, float]:

@@ -10,7 +10,6 @@ from src.core.ledger import Drop
 from src.core.records import Record
 from src.core.run import Run
 from src.core.seeds import derive
-from src.label.answers import Answers
 from src.label.ask import CACHE, standing_of
 from src.label.budget import Purse
 from src.label.calls import Calls
@@ -20,6 +19,7 @@ from src.label.labels import Labels, outcome_of
 from src.label.people import UNSURE, read_corrections, write_unsure
 from src.label.standing import Standing
 from src.label.synthesis import EXAMPLES, Backtranslation, Dialogues, passages
+from src.llm.answers import Answers
 from src.llm.limits import Limits
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from src.core.errors import MlxError
 from src.core.files import write_text
 from src.core.project import Project
 from src.core.seeds import derive
-from src.label.answers import Answers
 from src.label.ask import CACHE, questions_of, task_of
 from src.label.gold import Known
 from src.label.labels import outcome_of
 from src.label.standing import Ask, Standing
+from src.llm.answers import Answers
 
 if TYPE_CHECKING:
     from src.label import LabelConfig
