@@ -47,7 +47,7 @@ def test_the_report_holds_tables_tags_gates_samples_and_method(calling, plain, r
     assert "tool_calls.relevance: 8 rows, intervals over 8 rows, each drawn alone" in text
     assert "no call" in text
     columns = {line.count(" | ") for line in text.split("\n") if line.startswith("| tool_calls")}
-    assert columns == {2, 5}  # gates and figures
+    assert columns == {2, 5, 7}  # gates, figures, comparisons
 
 
 def test_text_of_a_model_cannot_break_out_of_its_fence(calling, plain, right, evidence):
