@@ -8,19 +8,20 @@ from src.core.errors import did_you_mean
 from src.core.manifest import Manifest
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
+from src.eval.classification import Classification
 from src.eval.gates import Gate
 from src.eval.perplexity import Perplexity
 from src.eval.style import Style
 from src.eval.tool_calls import ToolCalls
 
-Metric = Annotated[Perplexity | ToolCalls | Style, Field(discriminator="type")]
+Metric = Annotated[Perplexity | ToolCalls | Style | Classification, Field(discriminator="type")]
 
 
 class EvalConfig(StageConfig):
     """What is measured, on which rows, and which bars the tuned model has to clear."""
 
     metrics: tuple[Metric, ...] = (Perplexity(), ToolCalls(), Style())
-    """What to measure."""
+    """What to measure; of a classifier `classification` if nothing is said."""
     gates: tuple[Gate, ...] = ()
     """Bars; one that is failed makes the command end with exit code 1, one left undecided with 3."""
     split: Literal["test", "validation", "train"] = "test"
@@ -48,6 +49,13 @@ class EvalConfig(StageConfig):
 @stage(reads={"dataset": ("build",), "model": ("train",), "records": ("label", "dedup", "scrape", None)})
 def eval(config: EvalConfig, run: Run) -> None:  # noqa: A001
     """Measure base and tuned model on held-out rows: perplexity, tool calls, style, with intervals, gates and a report."""
+    made = run.input("model").manifest
+    if made and made.info.get("task") == "classify":
+        from src.eval.classify import evaluate_classifier
+
+        metrics = config.metrics if "metrics" in config.model_fields_set else (Classification(),)
+        evaluate_classifier(run, metrics=metrics, gates=config.gates, split=config.split, limit=config.limit, batch_size=config.batch_size)
+        return
     from src.eval.evaluate import evaluate
 
     evaluate(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from src.eval.measure import Row
+from src.eval.measure import Figure, Row
 
 RESAMPLES = 2000
 FEWEST = 5  # documents; from fewer no spread between documents can be told, so rows are drawn instead
@@ -31,22 +31,36 @@ class Interval:
     unit: Literal["source", "row"]
 
 
-def interval(rows: Sequence[Row], *, seed: int, confidence: float = 0.95, exponential: bool = False) -> Interval:
+def interval(
+    rows: Sequence[Row], *, seed: int, confidence: float = 0.95, exponential: bool = False, figure: Figure | None = None
+) -> Interval:
     """Percentile bootstrap of a ratio of sums (Efron & Tibshirani 1993, ch. 13), whole documents drawn together.
 
     A rate whose rows all agree has no spread to resample, so its range is Wilson's (1927); a perplexity's is open.
+    With a `figure` it is that of the sums of the rows' `parts`; one that is 1 throughout has the range of a rate.
     """
     codes, count, unit = _units(rows)
-    value, weight = _sums(rows, codes, count)
-    draws = _draws(value, weight, seed, exponential)
-    point = float(_figure(value.sum(), weight.sum(), exponential))
+    if figure:
+        sums = _part_sums(rows, codes, count)
+        point, draws = float(figure(sums.sum(0))), _figure_draws(sums, seed, figure)
+    else:
+        value, weight = _sums(rows, codes, count)
+        point, draws = float(_figure(value.sum(), weight.sum(), exponential)), _draws(value, weight, seed, exponential)
     low, high = _range(draws, confidence)
-    if low == high:
+    if low == high and (not figure or point == 1):
         low, high = (0.0, math.inf) if exponential else _wilson(point, count, confidence)
     return Interval(point, low, high, len(rows), count, unit)
 
 
-def difference(base: Sequence[Row], tuned: Sequence[Row], *, seed: int, confidence: float = 0.95, exponential: bool = False) -> Interval:
+def difference(
+    base: Sequence[Row],
+    tuned: Sequence[Row],
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    exponential: bool = False,
+    figure: Figure | None = None,
+) -> Interval:
     """Tuned minus base by paired bootstrap (Koehn 2004): each resample holds the same rows for both.
 
     Where every row agrees, a rate's range is joined from both models' own by Newcombe's method 10 (1998), which takes
@@ -56,18 +70,25 @@ def difference(base: Sequence[Row], tuned: Sequence[Row], *, seed: int, confiden
     after = [row for row in tuned if row.id in by_id]
     before = [by_id[row.id] for row in after]
     codes, count, unit = _units(after)
-    sums = [_sums(rows, codes, count) for rows in (before, after)]
-    points = [float(_figure(value.sum(), weight.sum(), exponential)) for value, weight in sums]
-    drawn = [_draws(value, weight, seed, exponential) for value, weight in sums]
+    if figure:
+        parts = [_part_sums(rows, codes, count) for rows in (before, after)]
+        points = [float(figure(each.sum(0))) for each in parts]
+        drawn = [_figure_draws(each, seed, figure) for each in parts]
+    else:
+        sums = [_sums(rows, codes, count) for rows in (before, after)]
+        points = [float(_figure(value.sum(), weight.sum(), exponential)) for value, weight in sums]
+        drawn = [_draws(value, weight, seed, exponential) for value, weight in sums]
     point = points[1] - points[0]
     low, high = _range(drawn[1] - drawn[0], confidence)
-    if low == high:
+    if low == high and (not figure or 1 in points):
         low, high = (-math.inf, math.inf) if exponential else _newcombe(points[0], points[1], count, confidence)
     return Interval(point, low, high, len(after), count, unit)
 
 
-def estimate(rows: Sequence[Row], *, exponential: bool = False) -> float:
+def estimate(rows: Sequence[Row], *, exponential: bool = False, figure: Figure | None = None) -> float:
     """The figure alone."""
+    if figure:
+        return float(figure(np.asarray([row.parts for row in rows]).sum(0)))
     return float(_figure(math.fsum(row.value for row in rows), math.fsum(row.weight for row in rows), exponential))
 
 
@@ -94,6 +115,23 @@ def _draws(value: Floats, weight: Floats, seed: int, exponential: bool) -> Float
     for _ in range(RESAMPLES // _CHUNK):
         drawn = chance.integers(0, count, size=(_CHUNK, count))
         found.append(_figure(value[drawn].sum(1), weight[drawn].sum(1), exponential))
+    return np.concatenate(found)
+
+
+def _part_sums(rows: Sequence[Row], codes: NDArray[np.intp], count: int) -> Floats:
+    parts = np.asarray([row.parts for row in rows], dtype=np.float64)
+    return np.stack([np.bincount(codes, weights=part, minlength=count) for part in parts.T], axis=1)
+
+
+def _figure_draws(sums: Floats, seed: int, figure: Figure) -> Floats:
+    """The figure of summed parts in each resample; the same units are drawn as in `_draws`."""
+    count = len(sums)
+    chance = np.random.default_rng(seed)
+    found = []
+    for _ in range(RESAMPLES // _CHUNK):
+        drawn = chance.integers(0, count, size=(_CHUNK, count))
+        times = np.stack([np.bincount(each, minlength=count) for each in drawn]).astype(np.float64)
+        found.append(figure(times @ sums))
     return np.concatenate(found)
 
 

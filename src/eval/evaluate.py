@@ -13,7 +13,7 @@ from src.core.run import Run
 from src.eval.cases import Case, cases, chosen, group, read_examples, used
 from src.eval.gates import Gate
 from src.eval.measure import BASE, TUNED, Evidence, Finding, Row
-from src.eval.plots import plot_confusion, plot_figures
+from src.eval.plots import plot_classes, plot_confusion, plot_figures
 from src.eval.predictions import Journal, answers, likelihoods
 from src.eval.report import markdown, summary_table
 from src.eval.results import results
@@ -34,7 +34,7 @@ class Metric(Protocol):
 
     @property
     def reads(self) -> str:
-        """`answers` or `likelihoods`."""
+        """`answers`, `likelihoods` or `classes`."""
 
     def score(self, evidence: Evidence) -> Finding:
         """Turn what the models did into figures."""
@@ -96,7 +96,7 @@ def evaluate(
 
 def hold(run: Run, examples: Iterable[Example], loaded: Any, names: set[str]) -> Held:
     """Encode the chosen examples; what the template or the model's context cannot take goes into the ledger."""
-    documents = {record.id: str(record.meta.get("source") or record.id) for record in _records(run)}
+    documents = documents_of(run)
     context = context_of(loaded.model)
     held = Held()
     for example in examples:
@@ -110,6 +110,11 @@ def hold(run: Run, examples: Iterable[Example], loaded: Any, names: set[str]) ->
         reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items())
         raise MlxError(f"none of {run.ledger.read} rows can be measured: {reasons}", f"look at {run.ledger.path.name}, then build again")
     return held
+
+
+def documents_of(run: Run) -> dict[str, str]:
+    """The document of each record."""
+    return {record.id: str(record.meta.get("source") or record.id) for record in _records(run)}
 
 
 def _hold_one(held: Held, example: Example, place: str, tokenizer: Any, context: int) -> Drop | None:
@@ -163,7 +168,7 @@ def ask(
 
 def publish(run: Run, found: Mapping[str, Any]) -> None:
     """Write the figures, the plots and the report, and note the verdict for the command line."""
-    plots = [*plot_figures(run.output, found), *plot_confusion(run.output, found)]
+    plots = [*plot_figures(run.output, found), *plot_confusion(run.output, found), *plot_classes(run.output, found)]
     write_text(run.output / "metrics.json", _indented(found))
     write_text(run.output / "report.md", markdown(found, run.name, plots))
     run.info |= {

@@ -1,13 +1,33 @@
 """What a metric finds: a number a row, from which values, intervals and breakdowns are drawn."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.core.records import Record
 from src.eval.cases import Case
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 BASE, TUNED = "base", "tuned"
+Figure = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
+"""From sums (…, parts) to figures (…)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """What is known of one row that was classified."""
+
+    id: str
+    group: str
+    tags: tuple[str, ...]
+    text: str
+    true: int
+    """Place of its class among the model's."""
+    probabilities: Mapping[str, tuple[float, ...]]
+    """Of each class, by model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +43,8 @@ class Row:
     """A measure is the sum of values over the sum of weights."""
     why: str = ""
     """What was wrong, in words; empty where nothing was."""
+    parts: tuple[float, ...] = ()
+    """What is summed up where the measure is a figure of sums."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +57,8 @@ class Measure:
     lower_is_better: bool = False
     exponential: bool = False
     """The figure is e to the mean, as a perplexity is."""
+    figure: Figure | None = None
+    """What the figure is of the summed parts of the rows, where it is no ratio of two sums: a macro F1."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +88,7 @@ class Evidence:
     persona: Mapping[str, Any] | None
     """What a record's meta says where it is in the voice that is trained."""
     seed: int
+    classified: Sequence[Classified] = ()
+    """Rows that a classifier was asked about."""
+    labels: tuple[str, ...] = ()
+    """Its classes."""

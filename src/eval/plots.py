@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from src.eval.measure import BASE, TUNED
+from src.models.confusion import plot_confusion as draw_classes
 
 _COLOURS = {BASE: "#8a8f98", TUNED: "#1f6fb4"}
 _OFFSETS = {BASE: 0.16, TUNED: -0.16}
@@ -17,7 +18,8 @@ def plot_figures(folder: Path, found: Mapping[str, Any]) -> list[str]:
     """Draw every figure with its interval, shares on one axis and perplexities on another; return the files' names."""
     shares = [figure for figure in found["metrics"] if figure["better"] == "higher"]
     others = [figure for figure in found["metrics"] if figure["better"] == "lower"]
-    panels = [panel for panel in (shares, others) if panel]
+    errors = [figure for figure in others if not figure["name"].startswith("perplexity")]
+    panels = [panel for panel in (shares, errors, [figure for figure in others if figure not in errors]) if panel]
     if not panels:
         return []
     heights = [len(panel) + 0.8 for panel in panels]
@@ -54,8 +56,13 @@ def _panel(axis: Any, figures: Sequence[Mapping[str, Any]]) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
     if figures[0]["better"] == "higher":
-        axis.set_xlim(-0.03, 1.03)
-        axis.set_xlabel("share of rows, with 95 % interval (more is better)")
+        ends = [each["low"] for figure in figures for each in figure["models"].values() if each["low"] is not None]
+        axis.set_xlim(min([0.0, *ends]) - 0.03, 1.03)
+        unit = "from -1 or 0 to 1" if figures[0]["name"].startswith("classification.") else "share of rows"
+        axis.set_xlabel(f"{unit}, with 95 % interval (more is better)")
+    elif not figures[0]["name"].startswith("perplexity"):
+        axis.set_xlim(left=-0.01)
+        axis.set_xlabel("error, with 95 % interval (less is better)")
     else:
         axis.set_xscale("log")
         axis.set_xlabel("perplexity, with 95 % interval (less is better)")
@@ -80,6 +87,14 @@ def plot_confusion(folder: Path, found: Mapping[str, Any]) -> list[str]:
     axis.set_ylabel("truly")
     axis.set_title("Style judge on unseen text")
     return [_save(canvas, folder / "style_judge.png")]
+
+
+def plot_classes(folder: Path, found: Mapping[str, Any]) -> list[str]:
+    """Draw a classifier's confusion matrix; return the file's name, if there is one."""
+    if detail := found["detail"].get("classification"):
+        draw_classes(detail["confusion"], detail["labels"], folder / "confusion.png", title=f"{found['settings']['split']} rows")
+        return ["confusion.png"]
+    return []
 
 
 def _save(canvas: Figure, path: Path) -> str:

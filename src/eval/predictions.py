@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src.core.files import to_json
+from src.models.classifier import LoadedClassifier
 from src.models.generate import Generator
 from src.models.likelihood import negative_log_likelihoods
 from src.models.template import Encoded
@@ -62,6 +63,18 @@ def likelihoods(
 
     lengths = {name: len(row.ids) for name, row in rows.items()}
     return _filled(journal, lengths, make, batch_size, track)
+
+
+def classes(
+    journal: Journal, loaded: LoadedClassifier, rows: dict[str, list[int]], *, batch_size: int, track: Track[str]
+) -> list[dict[str, Any]]:
+    """Ask a classifier about rows of tokens: `id` and `probabilities` in the order of its classes, in the order of `rows`."""
+
+    def make(names: list[str]) -> list[dict[str, Any]]:
+        found = loaded.probabilities([rows[name] for name in names], batch_size=batch_size)
+        return [{"id": name, "probabilities": shares.tolist()} for name, shares in zip(names, found, strict=True)]
+
+    return _filled(journal, {name: len(ids) for name, ids in rows.items()}, make, batch_size, track)
 
 
 def _filled(

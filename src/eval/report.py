@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from src.core.grid import grid
+from src.eval.class_report import class_tables
 from src.eval.measure import BASE, TUNED
 
 FEWEST = 5  # rows of a tag that are shown; a share of fewer says nothing
@@ -25,7 +26,7 @@ def summary_table(metrics: Found) -> str:
 def markdown(metrics: Found, name: str, plots: Sequence[str]) -> str:
     """The whole report, with the file names of plots that lie beside it."""
     parts = [f"# {name}: evaluation\n", _summary(metrics), *_gates(metrics), *(f"![{plot}]({plot})\n" for plot in plots)]
-    parts += [*_tags(metrics), *_style(metrics), *_samples(metrics), _method(metrics)]
+    parts += [*_classes(metrics), *_tags(metrics), *_style(metrics), *_samples(metrics), _method(metrics)]
     return "\n".join(parts)
 
 
@@ -86,6 +87,12 @@ def _tag_cell(found: Found | None) -> str:
     return f"**{text}**" if low is not None and high is not None and not low <= 0 <= high else text
 
 
+def _classes(metrics: Found) -> Iterator[str]:
+    for title, header, lines in class_tables(metrics):
+        yield f"## {title}\n"
+        yield _table(header, lines)
+
+
 def _style(metrics: Found) -> Iterator[str]:
     detail = metrics["detail"]
     if "confusion" not in detail:
@@ -120,7 +127,9 @@ def _method(metrics: Found) -> str:
     settings = metrics["settings"]
     lines = ["## How it was measured\n", *(f"- {key}: {'all' if value is None else value}" for key, value in settings.items())]
     lines += [
-        "- Both models answer the same rows with the same tokens; the base is the tuned model with its adapter switched off.",
+        "- The base names each class with its share among the training rows: what a model must beat."
+        if "classification" in metrics["detail"]
+        else "- Both models answer the same rows with the same tokens; the base is the tuned model with its adapter switched off.",
         "- Intervals: percentile bootstrap of 2,000 resamples at 95 %, differences paired (Efron & Tibshirani 1993; Koehn 2004); "
         "where no row differs from another, Wilson's and Newcombe's.",
     ]

@@ -29,7 +29,7 @@ def results(findings: Iterable[Finding], gates: Sequence[Gate], seed: int) -> di
 
 
 def _figure(measure: Measure, seed: int) -> dict[str, Any]:
-    sure = partial(interval, seed=derive(seed, measure.name), exponential=measure.exponential)
+    sure = partial(interval, seed=derive(seed, measure.name), exponential=measure.exponential, figure=measure.figure)
     found = {model: sure(rows, confidence=CONFIDENCE) for model, rows in measure.rows.items()}
     any_model = next(iter(found.values()))
     figure: dict[str, Any] = {
@@ -52,7 +52,9 @@ def _figure(measure: Measure, seed: int) -> dict[str, Any]:
 def _tagged(measure: Measure, tag: str, seed: int) -> dict[str, Any]:
     rows = {model: [row for row in each if tag in row.tags] for model, each in measure.rows.items()}
     found: dict[str, Any] = {"rows": len(next(iter(rows.values())))}
-    found["models"] = {model: _finite(estimate(each, exponential=measure.exponential)) for model, each in rows.items()}
+    found["models"] = {
+        model: _finite(estimate(each, exponential=measure.exponential, figure=measure.figure)) for model, each in rows.items()
+    }
     if BASE in rows and TUNED in rows:
         found["difference"] = _plain(_change(measure, rows, seed))
     return found
@@ -64,7 +66,7 @@ def _tags(measure: Measure) -> list[str]:
 
 def _change(measure: Measure, rows: Mapping[str, list[Row]], seed: int, confidence: float = CONFIDENCE) -> Interval:
     seed = derive(seed, measure.name)
-    return difference(rows[BASE], rows[TUNED], seed=seed, confidence=confidence, exponential=measure.exponential)
+    return difference(rows[BASE], rows[TUNED], seed=seed, confidence=confidence, exponential=measure.exponential, figure=measure.figure)
 
 
 def _direction(change: Interval, lower_is_better: bool) -> str:
@@ -81,7 +83,9 @@ def _gate(gate: Gate, measure: Measure | None, missing: Mapping[str, str], seed:
     verdicts: list[Verdict] = []
     reasons: list[str] = []
     rows = measure.rows[TUNED]
-    value = interval(rows, seed=derive(seed, measure.name), confidence=gate.confidence, exponential=measure.exponential)
+    value = interval(
+        rows, seed=derive(seed, measure.name), confidence=gate.confidence, exponential=measure.exponential, figure=measure.figure
+    )
     for bar, rule, word in ((gate.min, above, "at least"), (gate.max, below, "at most")):
         if bar is not None:
             verdicts.append(rule(value.low, value.high, bar))

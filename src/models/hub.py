@@ -37,15 +37,15 @@ def located(base: str | Path) -> str:
 
 
 @contextmanager
-def explained(base: str) -> Iterator[None]:
+def explained(base: str, kind: str = "a causal language model") -> Iterator[None]:
     """Turn what transformers and the hub raise while `base` is loaded into an error that says what to do."""
     try:
         yield
     except (OSError, HFValidationError, ValueError) as error:
-        raise reason(base, error) from error
+        raise reason(base, error, kind) from error
 
 
-def reason(base: str, error: BaseException) -> MlxError:
+def reason(base: str, error: BaseException, kind: str = "a causal language model") -> MlxError:
     """Say why `base` could not be loaded, from the chain of causes of `error`."""
     causes = list(_causes(error))
 
@@ -64,7 +64,7 @@ def reason(base: str, error: BaseException) -> MlxError:
         return MlxError(
             f"{base} has no weights in safetensors", "convert it with `save_pretrained`; pickled weights can run code and are not read"
         )
-    return MlxError(f"{base} cannot be loaded: {_line(error)}", "check that it is a causal language model in the Hugging Face format")
+    return MlxError(f"{base} cannot be loaded: {_line(error)}", f"check that it is {kind} in the Hugging Face format")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

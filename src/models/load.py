@@ -72,7 +72,7 @@ def load(
             config=config,
             dtype=kind,
             device_map={"": where},
-            quantization_config=_quantized(quantization, kind),
+            quantization_config=quantized(quantization, kind),
             attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
@@ -152,7 +152,8 @@ def require_bitsandbytes(quantization: str) -> None:
         raise MlxError(f"quantization {quantization} needs the package bitsandbytes", "install it, or set quantization to none")
 
 
-def _quantized(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+def quantized(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    """How transformers is told to keep the weights; computing is in `dtype`."""
     if quantization == "nf4":
         return BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype

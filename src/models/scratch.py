@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from src.models.curriculum import Curriculum, Row, words
 
@@ -145,7 +145,7 @@ def look_back(model: LlamaForCausalLM) -> None:
             attention.k_proj.weight[row : row + size, :CONSTANT] = key[:, None] / CONSTANT
 
 
-def optimizers_of(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
+def optimizers_of(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings and norms."""
     matrices: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []

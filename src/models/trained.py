@@ -3,7 +3,7 @@
 import os
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict
 
@@ -21,6 +21,8 @@ _SAMPLE = 1 << 16
 class Trained(Config):
     """A base model and how it was loaded, an adapter on it, the template it speaks and the task it learned."""
 
+    chats: ClassVar[bool] = True
+    """Whether it answers in words; a classifier does not."""
     model_config = ConfigDict(extra="ignore")  # figures of the training stand beside it in the manifest's info
 
     base: str
@@ -50,6 +52,10 @@ class Trained(Config):
         manifest = Manifest.read(folder, made_by)
         if manifest.stage not in ("train", "merge"):
             raise MlxError(f"{folder} was made by {manifest.stage}, not by train", "name the folder of a training")
+        if cls.chats and manifest.info.get("task") == "classify":
+            raise MlxError(f"{folder} is a classifier and writes no answers", "train one with task: sft")
+        if not cls.chats and manifest.info.get("task") != "classify":
+            raise MlxError(f"{folder} is no classifier", "train with task: classify")
         return cls.model_validate({**manifest.info, "folder": folder})
 
     def as_info(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from src.core.config import Config, Cosmetic
-from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.track import Tracker
@@ -173,7 +172,9 @@ class TrainConfig(StageConfig):
         return self.effective_batch // (int(self.micro_batch) * self.launch.world)
 
 
-@stage(reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "tensorboard"))
+@stage(
+    reads={"dataset": ("build", "dedup", "scrape")}, volatile=("metrics.jsonl", "loss.png", "scores.png", "confusion.png", "tensorboard")
+)
 def train(config: TrainConfig, run: Run) -> None:
     """Train a LoRA adapter on a frozen base model, quantised or not, or all weights of the model.
 
@@ -219,4 +220,6 @@ def _task(task: Task) -> Callable[[TrainConfig, Run], None]:
         from src.train.dpo import dpo
 
         return dpo
-    raise MlxError(f"train.task {task} is not there yet", "set train.task to sft")
+    from src.train.classify import classify
+
+    return classify

@@ -1,5 +1,6 @@
 """Find the base model a training starts from, and say early where this machine cannot train it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -44,8 +45,8 @@ class Base:
         return self.start.as_posix() if self.start else self.path
 
 
-def find_base(config: "TrainConfig", run: Run) -> Base:
-    """Find the base model, making it where `model: scratch` asks for it."""
+def find_base(config: "TrainConfig", run: Run, make: Callable[[], Path] | None = None) -> Base:
+    """Find the base model, making it where `model: scratch` asks for it: by `make`, else one that chats."""
     require_bitsandbytes(config.quantization)
     device = place(config)
     dtype = _dtype(config.precision, device)
@@ -53,7 +54,8 @@ def find_base(config: "TrainConfig", run: Run) -> Base:
     if config.start:
         return _of_start(config, device, dtype, attention)
     if config.model == "scratch":
-        return Base(scratch(run, steps=config.scratch.steps).as_posix(), "scratch", device, dtype, attention)
+        made = make() if make else scratch(run, steps=config.scratch.steps)
+        return Base(made.as_posix(), "scratch", device, dtype, attention)
     path = located(config.model)
     return Base(path, "folder" if Path(path).is_dir() else "hub", device, dtype, attention)
 

@@ -58,7 +58,8 @@ def fit(
     logs = _open(config, run, metrics, done) if metrics else []
     barrier()
     interrupt = Interrupt()
-    judge = Judge(config.best, patience=config.patience, before=read_metrics(run.work / METRICS)) if config.best else None
+    before = read_metrics(run.work / METRICS)
+    judge = Judge(config.best, patience=config.patience, before=before, watch=config.classify.watch) if config.best else None
     monitor = Monitor(
         config,
         logs,

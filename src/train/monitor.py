@@ -72,10 +72,11 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
 
     def count(self, _: Any, __: Any, inputs: Mapping[str, Any]) -> None:
         """Count the tokens on their way into the model: a forward pre-hook."""
-        if torch.is_grad_enabled() and "labels" in inputs:
+        if torch.is_grad_enabled() and "input_ids" in inputs:
             learned, whole = self._batch
             real = inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
-            self._batch = (learned + (inputs["labels"] != IGNORED).sum(), whole + real)
+            # a classifier learns from all tokens; its labels do not go through the model
+            self._batch = (learned + ((inputs["labels"] != IGNORED).sum() if "labels" in inputs else real), whole + real)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Show a bar that starts where the training does; measure the untouched model."""
