@@ -16,7 +16,7 @@ from src.eval.held import Coded
 from src.eval.models import Remote
 from src.eval.predictions import Predictions, by_batches
 from src.eval.weights import VERSION, Weights
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 from src.llm.client import BackendError, Client, Reply, Usage
 from src.llm.crowd import ask_all
 from src.llm.wire import on_the_wire

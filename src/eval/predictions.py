@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src.core.files import digest
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 from src.llm.client import Reply
 
 T = TypeVar("T")

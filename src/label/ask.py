@@ -10,7 +10,7 @@ from src.core.errors import MlxError
 from src.label.questions import Questions
 from src.label.standing import Standing
 from src.label.task import Task, classes_task, schema_task
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 
 if TYPE_CHECKING:
     from src.label import LabelConfig

@@ -13,7 +13,7 @@ from src.label.budget import Purse
 from src.label.meter import Meter
 from src.label.questions import Question, Questions
 from src.label.standing import MISSING, Ask, Standing
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 from src.llm.client import BackendError, Client, Reply, Usage
 from src.llm.event_loop import run_to_end
 from src.llm.limits import Limits

@@ -12,7 +12,7 @@ from src.label.ask import CACHE, standing_of
 from src.label.budget import Price
 from src.label.meter import Meter
 from src.label.standing import Ask, Standing
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 from src.llm.client import Usage
 
 if TYPE_CHECKING:

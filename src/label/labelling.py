@@ -19,7 +19,7 @@ from src.label.labels import Labels, outcome_of
 from src.label.people import UNSURE, read_corrections, write_unsure
 from src.label.standing import Standing
 from src.label.synthesis import EXAMPLES, Backtranslation, Dialogues, passages
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 from src.llm.limits import Limits
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from src.label.ask import CACHE, questions_of, task_of
 from src.label.gold import Known
 from src.label.labels import outcome_of
 from src.label.standing import Ask, Standing
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 
 if TYPE_CHECKING:
     from src.label import LabelConfig

@@ -8,7 +8,7 @@ from typing import Any
 from src.label.questions import Question, Questions
 from src.label.task import Answer
 from src.label.verdict import Unusable
-from src.llm.answers import Answers
+from src.llm.asking.answers import Answers
 from src.llm.client import Reply
 
 MISSING = "missing"
