@@ -120,14 +120,16 @@ def test_other_gates_and_metrics_ask_nothing_again(project, monkeypatch):
     evaluate(evaluate.load(project("{metrics: [{type: perplexity}, {type: tool_calls}], max_new_tokens: 12}")))
     assert len(counts) == 2 * (20 + 19)
     counts.clear()
-    monkeypatch.setattr("src.models.trained.Trained.load", lambda *_, **__: pytest.fail("the weights are loaded"))
-    gates = "gates: [{metric: perplexity, max: 1.01}]"
-    manifest = evaluate(evaluate.load(project(f"{{metrics: [{{type: perplexity}}, {{type: tool_calls}}], {gates}, max_new_tokens: 12}}")))
-    assert exit_code(manifest) == 1
-    assert not counts
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("src.models.trained.Trained.load", lambda *_, **__: pytest.fail("the weights are loaded"))
+        gates = "gates: [{metric: perplexity, max: 1.01}]"
+        manifest = evaluate(
+            evaluate.load(project(f"{{metrics: [{{type: perplexity}}, {{type: tool_calls}}], {gates}, max_new_tokens: 12}}"))
+        )
+        assert exit_code(manifest) == 1
+        assert not counts
     evaluate(evaluate.load(project("{metrics: [{type: tool_calls}], max_new_tokens: 12}")))
-    counts = asked(monkeypatch)
+    assert not counts
     evaluate(evaluate.load(project("{metrics: [{type: tool_calls}], max_new_tokens: 13}")))
     assert len(counts) == 2 * 20  # a setting of the answers
 
