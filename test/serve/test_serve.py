@@ -126,7 +126,7 @@ def test_a_failed_evaluation_is_told_and_an_engine_that_is_given_up_ends_the_com
     program.write_text("#!/bin/sh\necho out of memory; exit 4\n")
     program.chmod(0o755)
     with pytest.raises(MlxError, match=r"vllm ended with code 4\n  out of memory") as error:
-        serve(serve.load("keeper.yaml", "serve.engine.type=vllm", f"serve.engine.executable={program}"))
+        serve(serve.load("keeper.yaml", "serve.engine.type=vllm", f"serve.engine.executable={program}"), force=True)
     assert "log/keeper/vllm.log" in error.value.hint and "data/keeper/eval/report.md" in caplog.text
     assert not Path("data/keeper/serve/server.json").exists()
 
