@@ -134,7 +134,7 @@ def _tell(worker: _Worker) -> None:
 
 
 def _wait(workers: list[_Worker]) -> _Worker | None:
-    """Return when all have ended, or the one that has failed; of several the one that was killed, or knows why: others fail for want of it."""
+    """Return when all have ended, or the one that has failed; of several the one that was killed or knows why: the others miss it."""
     while True:
         codes = [each.process.poll() for each in workers]
         failed = [(code > 0, -code, rank) for rank, code in enumerate(codes) if code]

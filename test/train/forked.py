@@ -1,4 +1,4 @@
-"""Start `python -m MODULE` as a fork of the tests' own process: it has imported torch and the rest already, which takes 8 CPU-seconds each."""
+"""Start `python -m MODULE` as a fork of the tests' own process, which has imported torch and the rest: 8 CPU-seconds a process less."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Forked(subprocess.Popen):
-    """As `subprocess.Popen`, for commands of that form alone; signals, pipes, session and environment are those of a process started anew."""
+    """As `subprocess.Popen`, for commands of that form alone; pipes, session and environment are those of a process started anew."""
 
     def _execute_child(self, args, *others):
         environment, pipes, new_session = others[5], others[9:15], others[20]
