@@ -119,21 +119,21 @@ class Chat:
             return
         options = request.fields.stream_options
         meter = Meter(stream=bool(request.fields.stream), told=bool(options and options.include_usage), keep=keep)
-        await self._metered(request.with_usage() if request.fields.stream else request, out, visit, meter)
-        if self.conversations is not None and keep and out.status == 200:
-            who = visit.caller.id if visit else None
-            await asyncio.to_thread(self.conversations.keep, who, REQUEST.get() or "", request.conversation(), meter.text)
+        await self._metered(request, out, visit, meter)
 
     async def _metered(self, request: ChatRequest, out: Out, visit: Visit | None, meter: Meter) -> None:
         if visit:
             visit.meter = meter
-        reply = await self.engine.chat(request)
+        reply = await self.engine.chat(request.with_usage() if request.fields.stream else request)
         async with aclosing(reply.body):
             async for data in reply.body:
                 if passed := meter.feed(data):
                     await out.data(reply, passed)
         if rest := meter.end():
             await out.data(reply, rest)
+        if self.conversations is not None and meter.keep and reply.status == 200:
+            who = visit.caller.id if visit else None
+            await asyncio.to_thread(self.conversations.keep, who, REQUEST.get() or "", request.conversation(), meter.text)
         await out.end(reply)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -97,18 +98,22 @@ class Door:
                 must=False,
             )
             raise
-        status = "failed"
+        ended = False
+
+        async def end(status: str = "answered") -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                await asyncio.shield(self._end(guard, visit, answer, status, told))
+
         try:
             guard.write({"event": "request", "decision": "allowed", **told})
             if guard.audit:
                 await guard.audit.force()
+            answer.before_end = end
             await self.app({**scope, "visit": visit}, receive, answer)
-            status = "answered"
-        except asyncio.CancelledError:
-            status = "cancelled"
-            raise
         finally:
-            await asyncio.shield(self._end(guard, visit, answer, status, told))
+            await end("cut off")
 
     async def _visit(self, guard: Guard, scope: Scope, answer: "_Answer", told: dict[str, Any]) -> Visit:
         caller = await guard.identify.caller(scope["headers"])
@@ -143,12 +148,16 @@ class _Answer:
         self._send = send
         self.request_id = request_id
         self.status = 0
+        self.before_end: Callable[[], Awaitable[None]] | None = None
+        """Called before the last bytes go: who has them may ask again at once, and finds the place free."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [(key, value) for key, value in message.get("headers", ()) if key.lower() != b"x-request-id"]
             message = {**message, "headers": [*headers, (b"x-request-id", self.request_id.encode())]}
+        elif self.before_end and not message.get("more_body"):
+            await self.before_end()
         await self._send(message)
 
 

@@ -18,7 +18,8 @@ class Meter:
         self.usage: tuple[int, int] | None = None
         """Tokens of the question and of the answer, once they are known."""
         self.pieces = 0
-        self._stream, self._told, self._keep = stream, told, keep
+        self.keep = keep
+        self._stream, self._told = stream, told
         self._rest = b""
         self._text: list[str] = []
 
@@ -37,7 +38,7 @@ class Meter:
             return rest
         found = _object(rest)
         self._note(found)
-        self._text += [choice["message"].get("content") or "" for choice in found.get("choices", [])] if self._keep else []
+        self._text += [choice["message"].get("content") or "" for choice in found.get("choices", [])] if self.keep else []
         return b""
 
     @property
@@ -47,11 +48,11 @@ class Meter:
 
     def _passes(self, event: bytes) -> bool:
         ends = b'"usage"' in event and b'"usage":null' not in event
-        found = _object(event.removeprefix(b"data:")) if ends or self._keep else {}
+        found = _object(event.removeprefix(b"data:")) if ends or self.keep else {}
         self._note(found)
         choices = found.get("choices", [])
         self.pieces += event.startswith(b"data:") and not event.endswith(b"[DONE]")
-        self._text += [choice.get("delta", {}).get("content") or "" for choice in choices] if self._keep else []
+        self._text += [choice.get("delta", {}).get("content") or "" for choice in choices] if self.keep else []
         return self._told or not (self.usage and ends and not choices)
 
     def _note(self, found: dict[str, Any]) -> None:

@@ -231,10 +231,10 @@ def test_tokens_are_counted_as_the_engine_tells_them(web, guarded, scripted):
     access = guarded.access(roles={"user": {"tokens_per_day": aside + 9 * 11}})
     key = guarded.key()
     headers = {"authorization": f"Bearer {key}"}
-    with guarded.running(web, scripted, access, longest=50) as address:
+    with guarded.running(web, scripted, access, longest=50, system=None) as address:
         for stream in (False, True) * 5:  # each puts over 300 aside, and uses 11
             assert web.ask(address, web.chat(stream=stream), **headers)[0] == 200
-        status, _, body = web.ask(address, web.chat(), **headers)
+        status, _, body = web.ask(address, web.chat(stream=False), **headers)
         assert status == 429 and body["error"]["code"] == "insufficient_quota"
         assert scripted.asked == 10
 
