@@ -37,8 +37,10 @@ def _summary(metrics: Found) -> Iterator[Block]:
     models = model_names(metrics)
     rows = [[figure["name"], *_cells(figure, models), f"{figure['rows']}"] for figure in metrics["metrics"]]
     yield Table(["metric", *models, "difference", "verdict", "rows"], rows)
-    if metrics["missing"]:
-        yield Bullets([f"`{name}` is not measured: {reason}." for name, reason in metrics["missing"].items()])
+    notes = [f"`{name}` is not measured: {reason}." for name, reason in metrics["missing"].items()]
+    notes += [f"`{figure['name']}` decides no gate: {figure['doubt']}." for figure in metrics["metrics"] if figure.get("doubt")]
+    if notes:
+        yield Bullets(notes)
 
 
 def model_names(metrics: Found) -> list[str]:

@@ -45,6 +45,8 @@ def _figure(measure: Measure, seed: int) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "models": {model: _plain(each) for model, each in found.items()},
     }
+    if measure.doubt:
+        figure["doubt"] = measure.doubt
     figure["comparisons"] = [_comparison(measure, one, other, seed) for one, other in combinations(measure.rows, 2)]
     if main := next((each for each in figure["comparisons"] if (each["against"], each["model"]) == (BASE, subject(measure.rows))), None):
         figure["difference"] = {end: main[end] for end in ("value", "low", "high")}
@@ -123,6 +125,8 @@ def _gate(gate: Gate, measure: Measure | None, missing: Mapping[str, str], seed:
     told = gate.model_dump(mode="json", exclude_none=True)
     if measure is None:
         return {**told, "verdict": "undecided", "why": f"not measured: {missing.get(gate.metric, 'no such figure')}"}
+    if measure.doubt:
+        return {**told, "verdict": "undecided", "why": f"may not gate: {measure.doubt}"}
     verdicts: list[Verdict] = []
     reasons: list[str] = []
     judged = gate.model or subject(measure.rows)

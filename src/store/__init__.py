@@ -12,6 +12,8 @@ from src.store.numpy import Numpy
 from src.store.qdrant import Qdrant
 from src.store.row import Hit, Row, Vector
 
+__all__ = ["Hit", "Row", "Store", "Vectors"]
+
 
 class Vectors(Protocol):
     """An open store, for one thread at a time and no event loop; what it cannot do raises a StoreError."""

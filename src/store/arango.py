@@ -44,7 +44,7 @@ class Arango(Config):
     """Rows from which a vector index answers, which may miss one and which the server needs --experimental-vector-index for;
     fewer rows, and searches with a condition, are compared one by one."""
 
-    @failing("arango", _HINT)
+    @failing("store arango", _HINT)
     def open(self, folder: Path, *, name: str, dimension: int) -> "ArangoVectors":
         """Open the collection, or begin it; nothing lies in `folder`."""
         from src.core.secrets import secret
@@ -74,7 +74,7 @@ class ArangoVectors:
         self.index_from = index_from
         self.indexed = any(each["type"] == "vector" for each in database.collection(name).indexes())
 
-    @failing("arango", _HINT)
+    @failing("store arango", _HINT)
     def add(self, rows: Sequence[Row]) -> None:
         """Put rows in, in place of those with the same id."""
         latest = list({row.id: row for row in rows}.values())
@@ -89,22 +89,22 @@ class ArangoVectors:
         if not self.indexed and (total := rows_there.count()) >= self.index_from:
             self._index(total)
 
-    @failing("arango", _HINT)
+    @failing("store arango", _HINT)
     def delete(self, ids: Collection[str]) -> None:
         """Forget rows."""
         self._ask(REMOVE, keys=[_key(name) for name in ids])
 
-    @failing("arango", _HINT)
+    @failing("store arango", _HINT)
     def search(self, vector: Any, k: int, where: Mapping[str, str] | None = None) -> list[Hit]:
         """Find the nearest rows."""
         return top(vector, self.dimension, k, lambda unit, wanted: self._candidates(unit, wanted, where))
 
-    @failing("arango", _HINT)
+    @failing("store arango", _HINT)
     def ids(self) -> set[str]:
         """Everything that is in it."""
         return set(self._ask(IDS))
 
-    @failing("arango", _HINT)
+    @failing("store arango", _HINT)
     def close(self) -> None:
         """Close the connection."""
         self.client.close()

@@ -21,7 +21,7 @@ class Chroma(Config):
     ef_search: int = Field(default=2000, ge=10)
     """How many candidates its graph search keeps: up to about as many vectors it is exact, beyond it may miss one."""
 
-    @failing("chroma")
+    @failing("store chroma")
     def open(self, folder: Path, *, name: str, dimension: int) -> "ChromaVectors":
         """Open the collection, or begin it."""
         os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
@@ -51,7 +51,7 @@ class ChromaVectors:
         self.dimension = dimension
         self.most = client.get_max_batch_size()
 
-    @failing("chroma")
+    @failing("store chroma")
     def add(self, rows: Sequence[Row]) -> None:
         """Put rows in, in place of those with the same id."""
         latest = list({row.id: row for row in rows}.values())
@@ -63,26 +63,26 @@ class ChromaVectors:
                 self.collection.delete(ids=there)  # an upsert would leave keys of the old meta
             self.collection.add(ids=names, embeddings=vectors, metadatas=[dict(row.meta) or None for row in part])
 
-    @failing("chroma")
+    @failing("store chroma")
     def delete(self, ids: Collection[str]) -> None:
         """Forget rows."""
         names = list(ids)
         for start in range(0, len(names), self.most):
             self.collection.delete(ids=names[start : start + self.most])
 
-    @failing("chroma")
+    @failing("store chroma")
     def search(self, vector: Any, k: int, where: Mapping[str, str] | None = None) -> list[Hit]:
         """Find the nearest rows."""
         asked = [{key: value} for key, value in (where or {}).items()]
         condition = {"$and": asked} if len(asked) > 1 else asked[0] if asked else None
         return top(vector, self.dimension, k, lambda unit, wanted: self._candidates(unit, wanted, condition))
 
-    @failing("chroma")
+    @failing("store chroma")
     def ids(self) -> set[str]:
         """Everything that is in it."""
         return set(self.collection.get(include=[])["ids"])
 
-    @failing("chroma")
+    @failing("store chroma")
     def close(self) -> None:
         """Let go of its files."""
         self.client.close()

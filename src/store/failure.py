@@ -15,8 +15,8 @@ class StoreError(MlxError):
     """A store that is out of reach, in use, damaged or full: whoever asked it does without."""
 
 
-def failing(kind: str, hint: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Turn whatever a function raises, the panics of Rust libraries too, into a StoreError that names the store."""
+def failing(what: str, hint: str = "") -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Turn whatever a function raises, the panics of Rust libraries too, into a StoreError that says what failed."""
 
     def mark(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
@@ -29,7 +29,7 @@ def failing(kind: str, hint: str = "") -> Callable[[Callable[P, T]], Callable[P,
                 if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                     raise  # Ctrl-C and the like
                 said = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
-                raise StoreError(f"store {kind}: {said}", hint) from error
+                raise StoreError(f"{what}: {said}", hint) from error
 
         return call
 

@@ -46,7 +46,7 @@ class Kept:
         index: An empty index.
     """
 
-    @failing("in a file")
+    @failing("store in a file")
     def __init__(self, folder: Path, name: str, dimension: int, index: Index) -> None:
         self.dimension = dimension
         self.index = index
@@ -62,7 +62,7 @@ class Kept:
         self.numbers: dict[str, int] = {}
         self._load(self.file.execute("SELECT number, id, meta, vector FROM rows ORDER BY number").fetchall())
 
-    @failing("in a file")
+    @failing("store in a file")
     def add(self, rows: Sequence[Row]) -> None:
         """Put rows in, in place of those with the same id."""
         latest = {row.id: row for row in rows}
@@ -72,13 +72,13 @@ class Kept:
         self._forget(latest)
         self._load([self._stored(name) for name in latest])
 
-    @failing("in a file")
+    @failing("store in a file")
     def delete(self, ids: Collection[str]) -> None:
         """Forget rows."""
         self._write("DELETE FROM rows WHERE id = ?", [(name,) for name in ids])
         self._forget(ids)
 
-    @failing("in a file")
+    @failing("store in a file")
     def search(self, vector: Any, k: int, where: Mapping[str, str] | None = None) -> list[Hit]:
         """Find the nearest rows."""
         among = [number for number, (_, meta) in self.known.items() if where.items() <= meta.items()] if where else None

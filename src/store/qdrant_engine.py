@@ -12,7 +12,7 @@ from src.store.row import Hit, Row
 _PAGE = 1000
 
 
-@failing("qdrant")
+@failing("store qdrant")
 def open_engine(folder: Path, dimension: int) -> "EngineVectors":
     """Open the engine's files in `folder`, or begin them."""
     try:
@@ -35,7 +35,7 @@ class EngineVectors:
         self.shard = shard
         self.dimension = dimension
 
-    @failing("qdrant")
+    @failing("store qdrant")
     def add(self, rows: Sequence[Row]) -> None:
         """Put rows in, in place of those with the same id."""
         units = matrix((row.vector for row in rows), self.dimension)
@@ -44,20 +44,20 @@ class EngineVectors:
             self.shard.update(self.edge.UpdateOperation.upsert_points(points))
             self.shard.flush()
 
-    @failing("qdrant")
+    @failing("store qdrant")
     def delete(self, ids: Collection[str]) -> None:
         """Forget rows."""
         self.shard.update(self.edge.UpdateOperation.delete_points([number(name) for name in ids]))
         self.shard.flush()
 
-    @failing("qdrant")
+    @failing("store qdrant")
     def search(self, vector: Any, k: int, where: Mapping[str, str] | None = None) -> list[Hit]:
         """Find the nearest rows."""
         equal = [self.edge.FieldCondition(f"meta.{key}", match=self.edge.MatchValue(value)) for key, value in (where or {}).items()]
         condition = self.edge.Filter(must=equal) if equal else None
         return top(vector, self.dimension, k, lambda unit, wanted: self._candidates(unit, wanted, condition))
 
-    @failing("qdrant")
+    @failing("store qdrant")
     def ids(self) -> set[str]:
         """Everything that is in it."""
         found: set[str] = set()
@@ -69,7 +69,7 @@ class EngineVectors:
             if offset is None:
                 return found
 
-    @failing("qdrant")
+    @failing("store qdrant")
     def close(self) -> None:
         """Close its files."""
         self.shard.close()

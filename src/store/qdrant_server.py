@@ -15,7 +15,7 @@ _BATCH = 256  # rows a request: a body stays far below the server's limit
 _HINT = "see that it runs and listens at the `url` of the store"
 
 
-@failing("qdrant", _HINT)
+@failing("store qdrant", _HINT)
 def open_server(url: str, key: str | None, timeout: int, name: str, dimension: int) -> "ServerVectors":
     """Open a collection of the server at `url`, or begin it."""
     try:
@@ -40,7 +40,7 @@ class ServerVectors:
         self.name = name
         self.dimension = dimension
 
-    @failing("qdrant", _HINT)
+    @failing("store qdrant", _HINT)
     def add(self, rows: Sequence[Row]) -> None:
         """Put rows in, in place of those with the same id."""
         units = matrix((row.vector for row in rows), self.dimension)
@@ -49,13 +49,13 @@ class ServerVectors:
         for start in range(0, len(points), _BATCH):
             self.client.upsert(self.name, points=points[start : start + _BATCH], wait=True)
 
-    @failing("qdrant", _HINT)
+    @failing("store qdrant", _HINT)
     def delete(self, ids: Collection[str]) -> None:
         """Forget rows."""
         if ids:
             self.client.delete(self.name, points_selector=self.models.PointIdsList(points=[number(name) for name in ids]), wait=True)
 
-    @failing("qdrant", _HINT)
+    @failing("store qdrant", _HINT)
     def search(self, vector: Any, k: int, where: Mapping[str, str] | None = None) -> list[Hit]:
         """Find the nearest rows."""
         value, field = self.models.MatchValue, self.models.FieldCondition
@@ -63,7 +63,7 @@ class ServerVectors:
         condition = self.models.Filter(must=equal) if equal else None
         return top(vector, self.dimension, k, lambda unit, wanted: self._candidates(unit, wanted, condition))
 
-    @failing("qdrant", _HINT)
+    @failing("store qdrant", _HINT)
     def ids(self) -> set[str]:
         """Everything that is in it."""
         found: set[str] = set()
@@ -74,7 +74,7 @@ class ServerVectors:
             if offset is None:
                 return found
 
-    @failing("qdrant", _HINT)
+    @failing("store qdrant", _HINT)
     def close(self) -> None:
         """Close the connection."""
         self.client.close()
