@@ -75,26 +75,34 @@ def link_band(shelf: Shelf, corpus: Corpus, band: int, threshold: float, joined:
         return name
     keys = corpus.band(band)
     members = _candidates(keys, load_links(shelf, EQUAL).read("wanted"))
-    groups = np.arange(corpus.total)
     before = load_links(shelf, joined)
-    groups[before.read("members")] = before.read("roots")
-    members = _disputed(keys, members, groups)
+    members, groups = _disputed(keys, members, _groups(members, before.read("members"), before.read("roots")))
     # in an order of content, so that the order of the rows decides nothing
-    members = members[np.lexsort((corpus.wholes(members)[:, 0], keys[members]))]
-    head, arrays = _verified(corpus, members, keys[members], groups[members], threshold)
+    order = np.lexsort((corpus.wholes(members)[:, 0], keys[members]))
+    members, groups = members[order], groups[order]
+    head, arrays = _verified(corpus, members, keys[members], groups, threshold)
     shelf.save(name, lambda stream: write_spill(stream, head, arrays))
     return name
 
 
-def _disputed(keys: NDArray[np.uint64], members: I64, groups: I64) -> I64:
-    """The members of buckets that hold more than one group, bucket by bucket."""
-    members = members[np.argsort(keys[members], kind="stable")]
+def _groups(members: I64, joined: I64, roots: I64) -> I64:
+    """The group of each member: its root's number where it was joined (`joined` rises), else its own."""
+    if not len(joined):
+        return members.copy()
+    places = np.minimum(np.searchsorted(joined, members), len(joined) - 1)
+    return np.where(joined[places] == members, roots[places], members)
+
+
+def _disputed(keys: NDArray[np.uint64], members: I64, groups: I64) -> tuple[I64, I64]:
+    """The members of buckets that hold more than one group, bucket by bucket, and their groups."""
+    order = np.argsort(keys[members], kind="stable")
+    members, groups = members[order], groups[order]
     if not len(members):
-        return members
+        return members, groups
     starts = np.flatnonzero(np.diff(keys[members], prepend=~keys[members[:1]]))
-    least, most = (ufunc.reduceat(groups[members], starts) for ufunc in (np.minimum, np.maximum))
-    mixed: NDArray[np.bool_] = np.repeat(least != most, np.diff(starts, append=len(members)))
-    return members[mixed]
+    least, most = (ufunc.reduceat(groups, starts) for ufunc in (np.minimum, np.maximum))
+    mixed = np.repeat(least != most, np.diff(starts, append=len(members)))
+    return members[mixed], groups[mixed]
 
 
 def _verified(

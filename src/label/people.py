@@ -8,8 +8,8 @@ from typing import IO
 from src.core.errors import MlxError
 from src.core.ledger import Drop
 from src.label.gold import rows_of
-from src.label.task import Answer, Task
-from src.label.verdict import Unusable
+from src.llm.asking.task import Answer, Task
+from src.llm.asking.verdict import Unusable
 
 UNSURE = "unsure.csv"
 COLUMNS = ("id", "text", "label", "reason", "answers")

@@ -9,7 +9,7 @@ _QUOTE = re.compile(r"“([^”]{2,})”|\"([^\"]{2,})\"|„([^“”]{2,})[“�
 _WORD = re.compile(r"\w[\w'’.-]*\w|\w")
 _DATE = re.compile(r"(?<!\d)(\d{4})-(\d\d)-(\d\d)(?!\d)")
 _JOINED = re.compile(r"\d+(?:[-:/T]\d+)+")
-_ENDS = '.!?:;\n"“”„«»(*#-–—•|'
+_ENDS = '°.!?:;\n"“”„«»(*#-–—•|'
 _NO_NAMES = frozenset(["I", "I'm", "I'll", "I've", "I'd", "I’m", "I’ll", "I’ve", "I’d", "OK", "Ok", "Mr", "Mrs", "Ms", "Dr"])
 
 

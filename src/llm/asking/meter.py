@@ -1,6 +1,6 @@
 """How many tokens a call will take: guessed at first, then told from the calls before it."""
 
-from src.label.questions import Question
+from src.llm.asking.questions import Question
 from src.llm.client import Usage
 
 _BYTES = 3.0  # of UTF-8 to a token: fewer than most texts have, so that first guesses are too high rather than too low

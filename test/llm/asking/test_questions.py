@@ -1,5 +1,5 @@
-from src.label.questions import Questions as Asked
-from src.label.task import classes_task
+from src.llm.asking.questions import Questions as Asked
+from src.llm.asking.task import classes_task
 
 BASE = {
     "asked": {"type": "scripted"},

@@ -8,12 +8,12 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from src.label.answers import Answers
-from src.label.batches import unlisted
-from src.label.budget import Purse
-from src.label.meter import Meter
-from src.label.questions import Question, Questions
-from src.label.standing import MISSING, Ask, Standing
+from src.llm.asking.answers import Answers
+from src.llm.asking.batches import unlisted
+from src.llm.asking.budget import Purse
+from src.llm.asking.meter import Meter
+from src.llm.asking.questions import Question, Questions
+from src.llm.asking.standing import MISSING, Ask, Standing
 from src.llm.client import BackendError, Client, Reply, Usage
 from src.llm.event_loop import run_to_end
 from src.llm.limits import Limits

@@ -1,6 +1,6 @@
 import pytest
 
-from src.label.verdict import fold, verdict
+from src.llm.asking.verdict import fold, verdict
 
 NAMES = {fold(name): name for name in ("Positive", "negative", "n/a", "very good", "c++")}
 

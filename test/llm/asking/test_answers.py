@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src.core.errors import MlxError
-from src.label.answers import Answers
+from src.llm.asking.answers import Answers
 from src.llm.client import Reply, Usage
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def test_what_utf8_cannot_hold_is_kept_without_it():
 
 def test_kill_9_loses_no_answer():
     script = (
-        "import os, pathlib, sys; from src.label.answers import Answers; from src.llm.client import Reply\n"
+        "import os, pathlib, sys; from src.llm.asking.answers import Answers; from src.llm.client import Reply\n"
         "answers = Answers(pathlib.Path(sys.argv[1])); answers.put('k', 'm', Reply('kept')); os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run(
@@ -45,7 +45,7 @@ def test_kill_9_loses_no_answer():
 
 def test_after_a_second_answers_outlive_the_power_too(monkeypatch):
     ticks = iter(range(100))
-    monkeypatch.setattr("src.label.answers.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("src.llm.asking.answers.monotonic", lambda: next(ticks))
     with Answers(FILE) as answers:
         for number in range(3):
             answers.put(str(number), "m", Reply("x"))

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.label.json_answer import value_of
-from src.label.verdict import Unusable
+from src.llm.asking.json_answer import value_of
+from src.llm.asking.verdict import Unusable
 
 
 def batch_words(value: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from src.label.batches import batch_form, listed, unlisted
+from src.llm.asking.batches import batch_form, listed, unlisted
 
 GOOD = [{"id": 1, "answer": "a"}, {"id": 2, "answer": {"label": "b"}}]
 

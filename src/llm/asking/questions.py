@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.label.batches import batch_form, batch_words, listed
-from src.label.task import Form, Task
+from src.llm.asking.batches import batch_form, batch_words, listed
+from src.llm.asking.task import Form, Task
 from src.llm.client import Message
 
 _SAID = 4000  # characters of a faulty answer that are shown again

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.label.json_answer import checker, value_of
-from src.label.verdict import Unusable, fold, verdict
+from src.llm.asking.json_answer import checker, value_of
+from src.llm.asking.verdict import Unusable, fold, verdict
 
 Form = Mapping[str, Any]
 """A JSON Schema."""

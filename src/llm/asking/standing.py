@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.label.answers import Answers
-from src.label.questions import Question, Questions
-from src.label.task import Answer
-from src.label.verdict import Unusable
+from src.llm.asking.answers import Answers
+from src.llm.asking.questions import Question, Questions
+from src.llm.asking.task import Answer
+from src.llm.asking.verdict import Unusable
 from src.llm.client import Reply
 
 MISSING = "missing"
