@@ -2,11 +2,7 @@
 
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +13,6 @@ from src.core.files import write_jsonl
 from src.models.trained import Trained
 from src.train import train
 
-ROOT = Path(__file__).parents[2]
 OUTPUT = Path("checkpoint/t/train")
 COLOURS = ("red", "green", "blue", "grey")
 THINGS = ("lamp", "door", "boat", "rope", "bell", "coat")
@@ -234,24 +229,8 @@ def test_what_cannot_be_is_said_at_its_key(masked, texts):
         train(masked("train.model=./tiny"))
 
 
-KILLED = """
-import os, signal
-from src.train import train
-from src.train import checkpoints
-
-mark = checkpoints.MarkWhole.on_save
-def on_save(self, args, state, control, **rest):
-    if state.global_step == 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-    mark(self, args, state, control, **rest)
-
-checkpoints.MarkWhole.on_save = on_save
-train(train.load("t.yaml", *{overrides!r}))
-"""
-
-
 @pytest.mark.parametrize("kind", ["causal", "masked"])
-def test_kill_9_and_again_is_the_same_run(texts, encoder, curve, kind):
+def test_kill_9_and_again_is_the_same_run(texts, encoder, curve, kill_9, kind):
     more = (
         ("train.lora=null", "train.neftune=5")
         if kind == "causal"
@@ -262,9 +241,6 @@ def test_kill_9_and_again_is_the_same_run(texts, encoder, curve, kind):
     train(texts(*more))
     expected = curve(), weights.read_bytes()
     shutil.rmtree("checkpoint")
-    code = KILLED.format(overrides=(*COMMON, *more, "train.save_steps=2"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_9(*COMMON, *more, "train.save_steps=2")
     train(texts(*more))
     assert (curve(), weights.read_bytes()) == expected
