@@ -1,5 +1,6 @@
 """A base of some ten thousand weights, a dataset whose answers it can learn, and a way to train the one on the other."""
 
+import gc
 import json
 import os
 import shutil
@@ -48,7 +49,15 @@ def tiny(tmp_path_factory):
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    gc.freeze()  # each training collects garbage, and would look through all that the libraries hold
     return folder
+
+
+@pytest.fixture(autouse=True)
+def without_a_picture(request, monkeypatch):
+    """Save drawing the losses, a third of a tiny training's time; test_small_parts.py draws them."""
+    if "tiny" in request.fixturenames:
+        monkeypatch.setattr("src.train.output.plot", lambda rows, path, **_: path.touch())
 
 
 def example(number):
@@ -133,7 +142,7 @@ def curve():
 # loads the libraries once, and makes a process for each training that is to be killed in the worst moment: a checkpoint is
 # written and not yet marked as whole
 HATCHERY = """
-import json, os, signal, sys, traceback
+import gc, json, os, signal, sys, traceback
 from src.models.libraries import routed
 with routed():
     from src.train import checkpoints, classify, dpo, masked, sft, train
@@ -145,6 +154,7 @@ def on_save(self, args, state, control, **rest):
     mark(self, args, state, control, **rest)
 
 checkpoints.MarkWhole.on_save = on_save
+gc.freeze()
 for line in sys.stdin:
     folder, file, overrides = json.loads(line)
     child = os.fork()
