@@ -145,11 +145,7 @@ def _next(project: "Project") -> list[tuple[str, str]]:
             (f'uv run python -c "from pathlib import Path; from src.models.classifier import Classifier; {ask}"', "ask it yourself"),
             status,
         ]
-    return [
-        (f"mlx chat {project.arguments}", "talk to it"),
-        (f"mlx serve {project.arguments}", "serve it, OpenAI-compatible"),
-        status,
-    ]
+    return [(f"mlx chat {project.arguments}", "talk to it"), (f"mlx serve {project.arguments}", "serve it, OpenAI-compatible"), status]
 
 
 def status(arguments: Arguments = None) -> None:
