@@ -105,7 +105,7 @@ def fields():
     for model in models:
         models += model.__subclasses__()
     for model in models:
-        if model.__module__.startswith("src."):
+        if getattr(sys.modules[model.__module__], model.__name__, None) is model and model.__module__.startswith("src."):
             yield from ((model, name, field) for name, field in model.model_fields.items())
 
 

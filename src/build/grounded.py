@@ -1,12 +1,10 @@
 """Whether an answer stands on the results it follows: every number and every unit in it is in a result."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?(?!\w)")
-_UNIT = re.compile(r"(?<=\d) ?(°[CF]|km/h|mp/h|m/s|kn|mm|inch|cm|hPa|%|μg/m³|wmo code)(?!\w)")
+from src.text import claims
 
 
 def ungrounded(messages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -18,11 +16,11 @@ def ungrounded(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     for message in messages:
         text = message.get("content") or ""
         if message["role"] == "assistant" and has_result:
-            missing += [found for found in _NUMBER.findall(text) if not {_value(found), abs(_value(found))} & known]
-            missing += [found for found in _UNIT.findall(text) if found not in units]
+            missing += [found for found in claims.numbers(text) if not {claims.value(found), abs(claims.value(found))} & known]
+            missing += [found for found in claims.units(text) if found not in units]
         elif message["role"] in ("tool", "user"):
-            known |= {_value(found) for found in _NUMBER.findall(_plain(text))} | {_value(found) for found in re.findall(r"\d+", text)}
-            units |= set(_UNIT.findall(text))
+            known |= {claims.value(found) for found in [*claims.numbers(_plain(text)), *claims.digits(text)]}
+            units |= set(claims.units(text))
             if message["role"] == "tool":
                 has_result = True
                 units |= set(_units(text))
@@ -41,7 +39,3 @@ def _units(text: str) -> list[str]:
         return []
     blocks = [each for key, each in found.items() if key.endswith("units")] if isinstance(found, dict) else []
     return [str(unit) for block in blocks if isinstance(block, dict) for unit in block.values()]
-
-
-def _value(number: str) -> float:
-    return float(number.replace("−", "-").replace(",", ""))

@@ -16,7 +16,7 @@ from src.core.errors import MlxError
 
 STOPPED = 130
 """What a command stopped by Ctrl-C exits with."""
-EXTRAS = {"vllm": "gpu", "jupyterlab": "notebook"}
+EXTRAS = {"vllm": "gpu", "jupyterlab": "notebook", "redis": "redis"}
 """Packages that come with an extra, and which."""
 OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.label, "train": training.train}
 """Commands of stages that can do more than run."""
@@ -24,6 +24,7 @@ Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {
     "All of it": (stages.run, stages.plan, stages.status, stages.why, serving.chat),
     "The model": (model.tune, model.verify, model.export),
+    "The server": (serving.token, serving.audit),
     "Set-up": (setup.init, setup.config, setup.doctor),
 }
 """Commands that are no stage; the first line of each docstring is its help."""

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+from src.core.fieldhelp import fieldhelp
+
 
 class Config(BaseModel):
     """Unknown keys are errors; values never change once loaded; the line under a field is its help.
@@ -14,9 +16,15 @@ class Config(BaseModel):
     they join the fingerprint that decides whether a stage is up to date.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, protected_namespaces=(), defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=(), defer_build=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Take the line under a field for its help, as `use_attribute_docstrings` does, which cost every command 0.2 CPU seconds."""
+        helps = fieldhelp(cls)
+        for name, field in cls.model_fields.items():
+            if field.description is None and name in helps:
+                field.description = helps[name]
 
 
 class FromEnv(str):

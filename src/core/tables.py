@@ -83,9 +83,17 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def record_batches(path: Path, *, size: int = 1000) -> Iterator[list[Record]]:
     """Read records in lists of at most `size`, in their order; a row group is decoded at a time."""
+    before = 0
     for batch in arrow_batches(path, size=size):
-        columns = [batch.column(name).to_pylist() for name in SCHEMA.names]
-        yield [Record(name, text, json.loads(meta)) for name, text, meta in zip(*columns, strict=True)]
+        rows = list(zip(*(batch.column(name).to_pylist() for name in SCHEMA.names), strict=True))
+        try:
+            records = [Record(name, text, json.loads(meta)) for name, text, meta in rows]
+        except (TypeError, ValueError):
+            records = []
+        if len(records) < len(rows) or not all(type(each.id) is type(each.text) is str and type(each.meta) is dict for each in records):
+            raise _no_record(table_file(path), rows, before)
+        yield records
+        before += len(rows)
 
 
 def arrow_batches(path: Path, *, size: int = 1000) -> Iterator[pa.RecordBatch]:
@@ -123,3 +131,23 @@ def count_records(path: Path) -> int:
 
 def _no_table(file: Path, error: object) -> MlxError:
     return MlxError(f"{file}: is no table of records (id, text, meta): {error}", "make it with `mlx scrape`")
+
+
+def _no_record(file: Path, rows: Sequence[tuple[object, ...]], before: int) -> MlxError:
+    """The error that names the first row that is no record."""
+    for number, row in enumerate(rows, before + 1):
+        for name, value in zip(SCHEMA.names, row, strict=True):
+            if not isinstance(value, str):
+                fault = "is null" if value is None else f"is a {type(value).__name__}, not text"
+                return _not_read(f"{file}: row {number}: {name!r} {fault}")
+        try:
+            meta = json.loads(str(row[-1]))
+        except ValueError as error:
+            return _not_read(f"{file}: row {number}: 'meta' is no JSON: {error}")
+        if not isinstance(meta, dict):
+            return _not_read(f"{file}: row {number}: 'meta' is a {type(meta).__name__}, not an object")
+    return _not_read(f"{file}: behind row {before}: cannot be read")
+
+
+def _not_read(fault: str) -> MlxError:
+    return MlxError(fault, "give the file to scrape.source, which sets bad rows aside and goes on")

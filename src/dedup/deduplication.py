@@ -11,7 +11,7 @@ from src.dedup import DedupConfig
 from src.dedup.corpus import Corpus, Sketched
 from src.dedup.fates import Choice, decide, group
 from src.dedup.index import FOLDER, load_index, save_index
-from src.dedup.links import link_band, link_equal
+from src.dedup.links import join, link_band, link_equal, waves
 from src.dedup.parts import Part, cut
 from src.dedup.shelf import Shelf
 from src.dedup.sketching import Method, sketch_part
@@ -69,9 +69,8 @@ class Deduplication:
         bands: list[str] = []
         list(workers.map(link_equal, [(self.shelf, corpus)]))
         if self.config.near:
-            tasks = [(self.shelf, corpus, band, self.config.threshold) for band in range(self.method.bands)]
-            found = workers.map(link_band, tasks)
-            bands = list(self.run.progress(found, total=len(tasks), unit="band", desc="compare"))
+            found = self._linked(workers, corpus)
+            bands = list(self.run.progress(found, total=self.method.bands, unit="band", desc="compare"))
         groups = group(self.shelf, corpus, bands)
         choice = Choice(self.keep, drops_equal=self.config.exact)
         self.run.info |= decide(self.shelf, corpus, groups, choice)
@@ -79,6 +78,14 @@ class Deduplication:
             from src.dedup.semantic import thin
 
             self.run.info |= thin(self.config.semantic, self.shelf, corpus, parts, self.config.text, self.keep)
+
+    def _linked(self, workers: Workers, corpus: Corpus) -> Iterator[str]:
+        done: list[str] = []
+        for wave in waves(self.method.bands):
+            joined = join(self.shelf, corpus, done)
+            for name in workers.map(link_band, [(self.shelf, corpus, band, self.config.threshold, joined) for band in wave]):
+                done.append(name)
+                yield name
 
     def _write(self, workers: Workers, corpus: Corpus, parts: list[Part]) -> None:
         task = Task(self.shelf, corpus, self.config.text, self.config.threshold, self.config.format)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from src.text.kernels import checksum
 
-_MAGIC = b"mlx sketch 1\n"
+_MAGIC = b"mlx sketch 2\n"
+_FRONT = len(_MAGIC) + 16  # then the size of the head and its checksum
 _ALIGN = 64
 Array = NDArray[Any]
 
@@ -31,11 +32,15 @@ def write_spill(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, 
         sections[name] = [place, str(array.dtype), list(array.shape), f"{_sum(array):016x}"]
         place += -(-array.nbytes // _ALIGN) * _ALIGN
     text = orjson.dumps({**head, "sections": sections, "size": place})
-    begin = len(_MAGIC) + 8 + len(text)
-    stream.write(_MAGIC + len(text).to_bytes(8, "little") + text + bytes(-begin % _ALIGN))
+    front = _MAGIC + len(text).to_bytes(8, "little") + _head_sum(text)
+    stream.write(front + text + bytes(-(_FRONT + len(text)) % _ALIGN))
     for array in arrays.values():
         stream.write(np.ascontiguousarray(array).data)
         stream.write(bytes(-array.nbytes % _ALIGN))
+
+
+def _head_sum(text: bytes) -> bytes:
+    return _sum(np.frombuffer(text, np.uint8)).to_bytes(8, "little")
 
 
 def _sum(array: Array) -> int:
@@ -57,13 +62,12 @@ class Spill:
         with path.open("rb") as stream:
             if stream.read(len(_MAGIC)) != _MAGIC:
                 raise SpillError(f"{path}: no sketches of this version")
-            size = int.from_bytes(stream.read(8), "little")
-            try:
-                head = orjson.loads(stream.read(size))
-            except orjson.JSONDecodeError as error:
-                raise SpillError(f"{path}: {error}") from None
             total = os.fstat(stream.fileno()).st_size
-        begin = -(-(len(_MAGIC) + 8 + size) // _ALIGN) * _ALIGN
+            size, wanted = int.from_bytes(stream.read(8), "little"), stream.read(8)
+            text = stream.read(min(size, total))
+        if _head_sum(text) != wanted:
+            raise SpillError(f"{path}: its head is damaged")
+        head, begin = orjson.loads(text), -(-(_FRONT + size) // _ALIGN) * _ALIGN
         if total != begin + head["size"]:
             raise SpillError(f"{path}: {total} bytes in place of {begin + head['size']}")
         return cls(path, head, begin)

@@ -9,12 +9,23 @@ from src.core.manifest import Manifest
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.eval.classification import Classification
+from src.eval.exact import Exact
 from src.eval.gates import Gate
+from src.eval.grounded import Grounded
+from src.eval.json_schema import JsonSchema
+from src.eval.length import Length
+from src.eval.llm_judge import LlmJudge
 from src.eval.perplexity import Perplexity
+from src.eval.rouge import Rouge
+from src.eval.safety import Safety
 from src.eval.style import Style
 from src.eval.tool_calls import ToolCalls
+from src.eval.toxicity import Toxicity
 
-Metric = Annotated[Perplexity | ToolCalls | Style | Classification, Field(discriminator="type")]
+Metric = Annotated[
+    Perplexity | ToolCalls | Style | Classification | Grounded | Exact | Rouge | JsonSchema | Length | LlmJudge | Safety | Toxicity,
+    Field(discriminator="type"),
+]
 
 
 class EvalConfig(StageConfig):

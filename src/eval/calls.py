@@ -6,6 +6,8 @@ from typing import Any
 
 Call = Mapping[str, Any]
 Tool = Mapping[str, Any]
+_STANDARD = {"dict": "object", "float": "number", "tuple": "array"}
+"""The Berkeley leaderboard's types in JSON Schema's words; its `any` is no type at all."""
 
 
 def function_of(tool: Tool) -> dict[str, Any]:
@@ -19,7 +21,17 @@ def fault(call: Call, tools: Sequence[Tool]) -> str:
     offered = {function_of(tool).get("name"): function_of(tool) for tool in tools}
     if call["name"] not in offered:
         return f"{call['name']} is not among the tools offered"
-    return schema_fault(call["arguments"], offered[call["name"]].get("parameters") or {})
+    return schema_fault(call["arguments"], standard(offered[call["name"]].get("parameters") or {}))
+
+
+def standard(schema: Any) -> Any:
+    """A schema in JSON Schema's own words, where it was written in Python's."""
+    if isinstance(schema, list):
+        return [standard(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made = {key: standard(each) for key, each in schema.items() if not (key == "type" and each == "any")}
+    return made | {"type": _STANDARD.get(made["type"], made["type"])} if isinstance(made.get("type"), str) else made
 
 
 def schema_fault(value: Any, schema: Mapping[str, Any]) -> str:
@@ -64,6 +76,25 @@ def same_calls(expected: Sequence[Call], got: Sequence[Call], tools: Sequence[To
             return False
         left.remove(match)
     return not left
+
+
+def rights(expected: Sequence[Call], got: Sequence[Call], tools: Sequence[Tool]) -> tuple[int, int]:
+    """How many arguments are right, of all that are expected or given; a call without any counts as one."""
+    schemas = {function_of(tool).get("name"): (function_of(tool).get("parameters") or {}).get("properties") or {} for tool in tools}
+    left, right, count = list(got), 0, 0
+    for call in sorted(expected, key=lambda call: not any(same_calls([call], [each], tools) for each in got)):
+        alike = [each for each in left if each["name"] == call["name"]]
+        match = min(alike, key=lambda each: not same_calls([call], [each], tools), default=None)
+        if match is None:
+            count += max(1, len(call["arguments"]))
+            continue
+        left.remove(match)
+        inner = schemas.get(call["name"], {})
+        wanted, given = _filled(call["arguments"], inner), _filled(match["arguments"], inner)
+        keys = call["arguments"].keys() | match["arguments"].keys()
+        right += sum(key in wanted and key in given and same(wanted[key], given[key], inner.get(key)) for key in keys) if keys else 1
+        count += max(1, len(keys))
+    return right, count + sum(max(1, len(call["arguments"])) for call in left)
 
 
 def same(one: Any, other: Any, schema: Mapping[str, Any] | None = None) -> bool:

@@ -77,8 +77,11 @@ def evaluate(
         records=(record for record in _records(run) if record.id not in outside),
         persona=dataset.manifest.info.get("persona") if dataset.manifest else None,
         seed=run.seed,
+        cache=run.cache,
     )
     findings = [metric.score(evidence) for metric in metrics]
+    for drop in (each for finding in findings for each in finding.drops):
+        run.ledger.drop(drop)
     settings = {
         "base": trained.base,
         "quantization": trained.quantization,

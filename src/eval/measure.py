@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.core.ledger import Drop
 from src.core.records import Record
 from src.eval.cases import Case
 
@@ -57,6 +59,8 @@ class Measure:
     lower_is_better: bool = False
     exponential: bool = False
     """The figure is e to the mean, as a perplexity is."""
+    doubt: str = ""
+    """Why it may not decide a gate, such as a judge that nobody has compared with people; empty where it may."""
     figure: Figure | None = None
     """What the figure is of the summed parts of the rows, where it is no ratio of two sums: a macro F1."""
 
@@ -70,6 +74,8 @@ class Finding:
     """Why a figure could not be measured, by its name."""
     detail: dict[str, Any] = field(default_factory=dict)
     """How it was measured, where that is not plain: the style judge's own test."""
+    drops: list[Drop] = field(default_factory=list)
+    """Answers that no verdict could be had on, for the ledger."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class Evidence:
     persona: Mapping[str, Any] | None
     """What a record's meta says where it is in the voice that is trained."""
     seed: int
+    cache: Path = Path()
+    """A folder in which answers that were paid for stay."""
     classified: Sequence[Classified] = ()
     """Rows that a classifier was asked about."""
     labels: tuple[str, ...] = ()

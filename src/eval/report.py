@@ -33,8 +33,9 @@ def markdown(metrics: Found, name: str, plots: Sequence[str]) -> str:
 def _summary(metrics: Found) -> str:
     rows = [[figure["name"], *_cells(figure), f"{figure['rows']}"] for figure in metrics["metrics"]]
     text = _table(["metric", "base", "tuned", "difference", "verdict", "rows"], rows)
-    missing = [f"- `{name}` is not measured: {reason}." for name, reason in metrics["missing"].items()]
-    return "\n".join([text, *missing, ""])
+    notes = [f"- `{name}` is not measured: {reason}." for name, reason in metrics["missing"].items()]
+    notes += [f"- `{figure['name']}` decides no gate: {figure['doubt']}." for figure in metrics["metrics"] if figure.get("doubt")]
+    return "\n".join([text, *notes, ""])
 
 
 def _cells(figure: Found) -> list[str]:

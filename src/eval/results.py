@@ -41,6 +41,8 @@ def _figure(measure: Measure, seed: int) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "models": {model: _plain(each) for model, each in found.items()},
     }
+    if measure.doubt:
+        figure["doubt"] = measure.doubt
     if BASE in measure.rows and TUNED in measure.rows:
         change = _change(measure, measure.rows, seed)
         figure["difference"] = _plain(change)
@@ -80,6 +82,8 @@ def _gate(gate: Gate, measure: Measure | None, missing: Mapping[str, str], seed:
     told = gate.model_dump(mode="json", exclude_none=True)
     if measure is None:
         return {**told, "verdict": "undecided", "why": f"not measured: {missing.get(gate.metric, 'no such figure')}"}
+    if measure.doubt:
+        return {**told, "verdict": "undecided", "why": f"may not gate: {measure.doubt}"}
     verdicts: list[Verdict] = []
     reasons: list[str] = []
     rows = measure.rows[TUNED]

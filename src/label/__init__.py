@@ -11,10 +11,10 @@ from src.core.config import Config, Cosmetic, InputPath
 from src.core.errors import did_you_mean
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
-from src.label.budget import Price
 from src.label.gold import Gold
 from src.label.synthesis import Synthesis
-from src.label.verdict import fold
+from src.llm.asking.budget import Price
+from src.llm.asking.verdict import fold
 from src.llm.backend import Backend
 
 
@@ -31,7 +31,7 @@ def sound(schema: dict[str, Any] | None) -> dict[str, Any] | None:
     """Fail on what is no JSON Schema of an object."""
     if schema is None:
         return None
-    from src.label.json_answer import faults_of
+    from src.llm.asking.json_answer import faults_of
 
     if faults := faults_of(schema):
         raise ValueError(f"is no JSON Schema: {faults}")

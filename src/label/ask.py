@@ -7,10 +7,10 @@ import yaml
 
 from src.core.config import essence
 from src.core.errors import MlxError
-from src.label.answers import Answers
-from src.label.questions import Questions
-from src.label.standing import Standing
-from src.label.task import Task, classes_task, schema_task
+from src.llm.asking.answers import Answers
+from src.llm.asking.questions import Questions
+from src.llm.asking.standing import Standing
+from src.llm.asking.task import Task, classes_task, schema_task
 
 if TYPE_CHECKING:
     from src.label import LabelConfig

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.project import Project
 from src.core.records import Record
-from src.label.answers import Answers
 from src.label.ask import CACHE, standing_of
-from src.label.budget import Price
-from src.label.meter import Meter
-from src.label.standing import Ask, Standing
+from src.llm.asking.answers import Answers
+from src.llm.asking.budget import Price
+from src.llm.asking.meter import Meter
+from src.llm.asking.standing import Ask, Standing
 from src.llm.client import Usage
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from src.core.config import Config, InputPath
 from src.core.errors import MlxError
 from src.core.records import Record
 from src.core.seeds import derive
-from src.label.verdict import fold
+from src.llm.asking.verdict import fold
 from src.text.csv_rows import read_csv
 from src.text.jsonl import Fault, read_lines
 

@@ -10,16 +10,16 @@ from src.core.ledger import Drop
 from src.core.records import Record
 from src.core.run import Run
 from src.core.seeds import derive
-from src.label.answers import Answers
 from src.label.ask import CACHE, standing_of
-from src.label.budget import Purse
-from src.label.calls import Calls
 from src.label.estimate import estimated, minutes, texts_of
 from src.label.gold import Gold, Known
 from src.label.labels import Labels, outcome_of
 from src.label.people import UNSURE, read_corrections, write_unsure
-from src.label.standing import Standing
 from src.label.synthesis import EXAMPLES, Backtranslation, Dialogues, passages
+from src.llm.asking.answers import Answers
+from src.llm.asking.budget import Purse
+from src.llm.asking.calls import Calls
+from src.llm.asking.standing import Standing
 from src.llm.limits import Limits
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any
 
 from src.core.ledger import Drop
 from src.core.records import Record
-from src.label.standing import Ask, Outcome, Standing
-from src.label.task import Answer
-from src.label.verdict import fold
+from src.llm.asking.standing import Ask, Outcome, Standing
+from src.llm.asking.task import Answer
+from src.llm.asking.verdict import fold
 
 PEOPLE = "people"
 """Who labelled a row that was corrected."""

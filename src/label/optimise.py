@@ -10,11 +10,11 @@ from src.core.errors import MlxError
 from src.core.files import write_text
 from src.core.project import Project
 from src.core.seeds import derive
-from src.label.answers import Answers
 from src.label.ask import CACHE, questions_of, task_of
 from src.label.gold import Known
 from src.label.labels import outcome_of
-from src.label.standing import Ask, Standing
+from src.llm.asking.answers import Answers
+from src.llm.asking.standing import Ask, Standing
 
 if TYPE_CHECKING:
     from src.label import LabelConfig
@@ -116,7 +116,7 @@ class _Asker:
         return sum(one == each.label for one, each in zip(said, known, strict=True)) / len(known)
 
     def _ask(self, texts: Sequence[str], shots: Sequence[tuple[str, str]]) -> list[str]:
-        from src.label.calls import Calls
+        from src.llm.asking.calls import Calls
         from src.llm.limits import Limits
 
         config = self.config

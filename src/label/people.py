@@ -8,8 +8,8 @@ from typing import IO
 from src.core.errors import MlxError
 from src.core.ledger import Drop
 from src.label.gold import rows_of
-from src.label.task import Answer, Task
-from src.label.verdict import Unusable
+from src.llm.asking.task import Answer, Task
+from src.llm.asking.verdict import Unusable
 
 UNSURE = "unsure.csv"
 COLUMNS = ("id", "text", "label", "reason", "answers")
@@ -45,16 +45,19 @@ def read_corrections(path: Path, task: Task) -> dict[str, Answer]:
     """Labels that people filled in, by the row's id; rows with an empty label are not decided yet.
 
     Raises:
-        MlxError: Where columns are missing, a label is none, or an id has two.
+        MlxError: Where rows or columns are missing, a label is none, or an id has two.
     """
     found: dict[str, Answer] = {}
     faults: list[str] = []
+    number = 0
     for number, row in enumerate(rows_of(path, wanted=COLUMNS), start=1):
         if "id" not in row or "label" not in row:
             raise MlxError(f"{path}: has no columns `id` and `label`", f"fill in the column `label` of {UNSURE}, and leave the others")
         name, label = as_it_was(str(row["id"] or "")), as_it_was(str(row["label"] or "")).strip()
         if label:
             faults += _taken(found, name, label, task, f"{path}: row {number}")
+    if not number:
+        raise MlxError(f"{path}: holds no row", f"fill in the column `label` of {UNSURE}, or take label.corrections out")
     if faults:
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise MlxError("; ".join(faults[:_SHOWN]) + more, f"mend {path}")

@@ -10,8 +10,8 @@ from pydantic import Field
 from src.core.config import Config
 from src.core.records import Example, Record
 from src.core.seeds import derive
-from src.label.task import Task, schema_task
-from src.label.verdict import Unusable
+from src.llm.asking.task import Task, schema_task
+from src.llm.asking.verdict import Unusable
 
 EXAMPLES = "synthesis.jsonl"
 _COPIED = 8  # words in a row that an instruction may not have from its passage

@@ -170,6 +170,13 @@ class ChatRequest:
         fields = self.fields.model_copy(update={"messages": [Message(role="system", content=prompt), *self.fields.messages]})
         return replace(self, fields=fields, body=body, raw=json.dumps(body).encode())
 
+    def with_usage(self) -> "ChatRequest":
+        """Ask for the token counts at the end of a stream."""
+        told = {**(self.body.get("stream_options") or {}), "include_usage": True}
+        body = {**self.body, "stream_options": told}
+        fields = self.fields.model_copy(update={"stream_options": StreamOptions(include_usage=True)})
+        return replace(self, fields=fields, body=body, raw=json.dumps(body).encode())
+
     def conversation(self) -> list[dict[str, Any]]:
         """The messages as a chat template takes them."""
         return [message.rendered() for message in self.fields.messages]

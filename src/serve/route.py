@@ -5,10 +5,15 @@ import logging
 import time
 from collections.abc import Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from src.serve.access.conversations import Conversations
+from src.serve.access.json_log import REQUEST
+from src.serve.access.meter import Meter
+from src.serve.access.visit import Visit
 from src.serve.engine import Engine
 from src.serve.out import Out
 from src.serve.request import ChatRequest, RequestError, parse
@@ -16,24 +21,59 @@ from src.serve.request import ChatRequest, RequestError, parse
 LOG = logging.getLogger("mlx.serve")
 
 
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that the parts of a request may take."""
+
+    body: float = 30.0
+    answer: float = 600.0
+
+
+PATIENCE = Patience()
+
+
 class Chat:
     """The chat route: bare ASGI, so that bytes pass untouched and a client that leaves is noticed at once."""
 
-    def __init__(self, engine: Engine, *, name: str, system: str | None, max_body: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        system: str | None,
+        max_body: int,
+        longest: int = 1024,
+        patience: Patience = PATIENCE,
+        conversations: Conversations | None = None,
+    ) -> None:
         self.engine = engine
         self.name = name
         self.system = system
         self.max_body = max_body
+        self.longest = longest
+        self.patience = patience
+        self.conversations = conversations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         start = time.perf_counter()
         out = Out(send)
+        visit: Visit | None = scope.get("visit")
+        request = None
         try:
-            request = await self._request(scope, receive)
-            stayed = await until_gone(receive, self._answer(request, out))
+            async with asyncio.timeout(self.patience.body):
+                request = await self._request(scope, receive)
+            if visit:
+                await visit.admit(request, self.longest)
+            async with asyncio.timeout(self.patience.answer):
+                stayed = await until_gone(receive, self._answer(request, out, visit))
         except RequestError as error:
+            if visit:
+                visit.refused = error.body["error"]["code"] or "bad_request"
             await out.error(error)
+            stayed = True
+        except TimeoutError:
+            await out.error(RequestError(504 if request else 408, "the request took too long", kind="server_error", code="timeout"))
             stayed = True
         except ConnectionError:
             stayed = False
@@ -68,11 +108,32 @@ class Chat:
     def _too_large(self) -> RequestError:
         return RequestError(413, f"the body is larger than {self.max_body:,} bytes", code="body_too_large")
 
-    async def _answer(self, request: ChatRequest, out: Out) -> None:
-        reply = await self.engine.chat(request)
+    async def _answer(self, request: ChatRequest, out: Out, visit: Visit | None) -> None:
+        keep = self.conversations is not None and request.body.get("store") is not False
+        if visit is None and not keep:
+            reply = await self.engine.chat(request)
+            async with aclosing(reply.body):
+                async for data in reply.body:
+                    await out.data(reply, data)
+            await out.end(reply)
+            return
+        options = request.fields.stream_options
+        meter = Meter(stream=bool(request.fields.stream), told=bool(options and options.include_usage), keep=keep)
+        await self._metered(request, out, visit, meter)
+
+    async def _metered(self, request: ChatRequest, out: Out, visit: Visit | None, meter: Meter) -> None:
+        if visit:
+            visit.meter = meter
+        reply = await self.engine.chat(request.with_usage() if request.fields.stream else request)
         async with aclosing(reply.body):
             async for data in reply.body:
-                await out.data(reply, data)
+                if passed := meter.feed(data):
+                    await out.data(reply, passed)
+        if rest := meter.end():
+            await out.data(reply, rest)
+        if self.conversations is not None and meter.keep and reply.status == 200:
+            who = visit.caller.id if visit else None
+            await asyncio.to_thread(self.conversations.keep, who, REQUEST.get() or "", request.conversation(), meter.text)
         await out.end(reply)
 
 

@@ -108,7 +108,7 @@ def verify(keys, addresses, sizes, threshold, cap, parents, ones, others, found,
         sizes: How many those are.
         threshold: Least Jaccard of two that are joined.
         cap: Members that each further one is tried against.
-        parents: Scratch, one for each member and one more; the last is, after it, how many pairs were compared.
+        parents: Of each member an earlier one of its group, or itself; and one place more, where the number of compared pairs goes.
         ones: Out: first of each joined pair.
         others: Out: second of each.
         found: Out: their Jaccard.
@@ -119,8 +119,6 @@ def verify(keys, addresses, sizes, threshold, cap, parents, ones, others, found,
         How many pairs were joined.
     """
     total = keys.size
-    for member in range(total):
-        parents[member] = member
     joined = compared = np.int64(0)
     start = np.int64(0)
     while start < total:

@@ -19,7 +19,7 @@ from src.train.interrupt import Interrupt
 from src.train.judge import Judge
 from src.train.micro_batch import prove
 from src.train.monitor import Monitor
-from src.train.ranks import barrier, rank
+from src.train.ranks import barrier, rank, world
 from src.train.speed import utilisation
 from src.train.together import WORKER
 
@@ -57,6 +57,7 @@ def fit(
     metrics = Metrics(run.work / METRICS, upto=done) if rank() == 0 else None
     logs = _open(config, run, metrics, done) if metrics else []
     barrier()
+    _say_uneven(config, run, trainer)
     interrupt = Interrupt()
     before = read_metrics(run.work / METRICS)
     judge = Judge(config.best, patience=config.patience, before=before, watch=config.classify.watch) if config.best else None
@@ -92,6 +93,13 @@ def fit(
     if WORKER in os.environ:
         raise SystemExit(0)  # the process that started it writes the output
     return found
+
+
+def _say_uneven(config: "TrainConfig", run: Run, trainer: Trainer) -> None:
+    """Say how many sequences an epoch shows twice: processes can only step together, each with a batch as large as the others'."""
+    count, together = len(trainer.train_dataset), int(config.micro_batch) * world()
+    if world() > 1 and (again := -count % together):
+        run.log.info("%d of %d sequences are seen twice in each epoch, to fill the last batch of %d processes", again, count, world())
 
 
 def _open(config: "TrainConfig", run: Run, metrics: Metrics, done: int) -> list[Log]:

@@ -75,8 +75,13 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         if torch.is_grad_enabled() and "input_ids" in inputs:
             learned, whole = self._batch
             real = inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
-            # a classifier learns from all tokens; its labels do not go through the model
-            self._batch = (learned + ((inputs["labels"] != IGNORED).sum() if "labels" in inputs else real), whole + real)
+            if "labels" in inputs:
+                # the first token of a row is predicted from nothing, unless it is one that was hidden
+                masked = self.config.task == "pretrain" and self.config.pretrain.objective == "masked"
+                now = (inputs["labels"][:, 0 if masked else 1 :] != IGNORED).sum()
+            else:
+                now = real  # a classifier learns from all tokens; its labels do not go through the model
+            self._batch = (learned + now, whole + real)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Show a bar that starts where the training does; measure the untouched model."""

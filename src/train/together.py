@@ -134,11 +134,12 @@ def _tell(worker: _Worker) -> None:
 
 
 def _wait(workers: list[_Worker]) -> _Worker | None:
-    """Return when all have ended, or the first that has failed."""
+    """Return when all have ended, or the one that has failed; of several the one that was killed or knows why: the others miss it."""
     while True:
         codes = [each.process.poll() for each in workers]
-        if failed := next((each for each, code in zip(workers, codes, strict=True) if code), None):
-            return failed
+        failed = [(code > 0, -code, rank) for rank, code in enumerate(codes) if code]
+        if failed:
+            return workers[min(failed)[2]]
         if None not in codes:
             return None
         sleep(_PERIOD)

@@ -7,6 +7,7 @@ from src.core.files import read_jsonl
 from src.core.records import Record
 from src.core.tables import read_records, write_records
 from src.dedup import dedup
+from src.dedup.links import waves
 from src.text.minhash import jaccard, shingle_hashes
 from src.text.normalise import normalise
 
@@ -60,6 +61,20 @@ def test_a_chain_keeps_one_and_tells_through_which_row_another_went():
     assert ids(kept) == ["r0"]
     assert "of r0: Jaccard 0.688 through r20 with 0.868, cluster" in drops["r30"]["detail"]
     assert len({drop["detail"].rpartition("cluster ")[2] for drop in drops.values()}) == 1
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 14, 21, 126])
+def test_each_band_is_searched_once_behind_at_least_half_of_those_before(bands):
+    found = waves(bands)
+    assert [band for wave in found for band in wave] == list(range(bands))
+    assert all(len(wave) <= wave.start + 1 for wave in found)
+
+
+def test_what_one_band_has_joined_no_later_one_compares():
+    family = [Record(f"r{number}", " ".join([*WORDS[:200], WORDS[300 + number]])) for number in range(8)]
+    _, drops, manifest = run(family)
+    assert len(drops) == 7
+    assert manifest.info["pairs_compared"] == 7
 
 
 def test_an_equal_of_a_near_duplicate_goes_too():

@@ -21,7 +21,11 @@ def test_it_measures_both_models_on_the_same_rows(project):
     assert manifest.counts == {"read": 19, "kept": 19, "dropped": 0, "reasons": {}}
     found = json.loads((OUT / "metrics.json").read_text())
     names = [figure["name"] for figure in found["metrics"]]
-    assert names == ["perplexity", "perplexity.byte", *(f"tool_calls.{n}" for n in ("valid", "schema", "name", "accuracy"))]
+    assert names == [
+        "perplexity",
+        "perplexity.byte",
+        *(f"tool_calls.{n}" for n in ("valid", "schema", "name", "accuracy", "ast", "arguments", "invented")),
+    ]
     assert set(found["missing"]) == {"style.persona", "tool_calls.relevance"}
     for figure in found["metrics"]:
         assert set(figure["models"]) == {"base", "tuned"}

@@ -36,9 +36,9 @@ def test_the_table_for_the_terminal(calling, plain, right, evidence):
 def test_the_report_holds_tables_tags_gates_samples_and_method(calling, plain, right, evidence):
     text = markdown(found(calling, plain, right, evidence, [Gate(metric="tool_calls.name", min=0.99)]), "lamp", ["figures.png"])
     assert "| tool_calls.accuracy | 0.000 [0.000, 0.074] | 0.958 [" in text
-    assert "| tag | tool_calls.valid | tool_calls.schema | tool_calls.name | tool_calls.accuracy | tool_calls.relevance |" in text
+    assert "| tag | tool_calls.valid | tool_calls.schema | tool_calls.name | tool_calls.accuracy | tool_calls.ast |" in text
     assert "| unseen:tool | **0.000 → 0.958 (24)** |" in text
-    assert "| kind:none |  |  |  |  | 1.000 → 1.000 (8) |" in text
+    assert "| kind:none |  |  |  |  |  |  | 0.000 → 0.000 (8) | 1.000 → 1.000 (8) |" in text
     assert "`style.persona` is not measured: there is no | persona" in text
     assert "## Gates: UNDECIDED" in text
     assert "![figures.png](figures.png)" in text

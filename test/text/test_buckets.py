@@ -54,10 +54,10 @@ def test_repeated_keys_are_found_all_and_others_seldom():
     assert len(found) < len(true) + 1500
 
 
-def verified(keys, sets, threshold=0.8, cap=64):
+def verified(keys, sets, threshold=0.8, cap=64, groups=None):
     flat, addresses, sizes = laid_out(sets)
     ones, others, alike = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64), np.empty(len(keys))
-    parents = np.empty(len(keys) + 1, np.int64)
+    parents = np.append(groups if groups is not None else np.arange(len(keys)), 0)
     joined = verify(np.array(keys, np.uint64), addresses, sizes, threshold, cap, parents, ones, others, alike, *table())
     assert len(flat)
     compared = int(parents[-1])
@@ -69,6 +69,13 @@ def test_only_members_of_a_bucket_that_are_alike_are_joined():
     joined, compared = verified([1, 1, 1, 2, 2, 3], [base, base[:90], list(range(200, 300)), base, base[10:], base])
     assert joined == [(0, 1, 0.9), (3, 4, 0.9)]
     assert compared == 4
+
+
+def test_members_of_one_group_are_not_compared_again():
+    base = list(range(100))
+    joined, compared = verified([1, 1, 1], [base, base[:90], base[:89]], groups=[0, 1, 0])
+    assert joined == [(0, 1, 0.9)]
+    assert compared == 1
 
 
 def test_a_member_reaches_another_through_a_third():

@@ -1,10 +1,15 @@
 """`mlx train --prove-resume` trains, kills, resumes, compares, and leaves the project as it was."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from typer.testing import CliRunner
 
 from src.core.errors import MlxError
 from src.train.prove import Proof, prove
+
+from .forked import Forked
 
 LOSSES = {1: 3.0, 2: 2.5, 3: 2.25, 4: 2.0}
 
@@ -37,15 +42,14 @@ def test_the_step_has_to_lie_within(project):
 
 
 @pytest.mark.slow
-def test_for_real(project, tmp_path, monkeypatch):
-    from pathlib import Path
-
+def test_for_real(project, monkeypatch):
     from src.cli import application
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    run = SimpleNamespace(run=lambda command, env: SimpleNamespace(returncode=Forked(command, env=env).wait()))
+    monkeypatch.setattr("src.train.prove.subprocess", run)
     project()
-    found = CliRunner().invoke(application([]), ["train", "t.yaml", "--prove-resume", "4", "train.max_steps=6"])
+    found = CliRunner().invoke(application([]), ["train", "t.yaml", "--prove-resume", "3", "train.max_steps=4"])
     assert found.exit_code == 0, found.output
     assert "from this checkpoint" in found.output
-    assert "all 6 losses are bit-equal; the weights are the same bytes" in found.output
+    assert "all 4 losses are bit-equal; the weights are the same bytes" in found.output
     assert not Path("checkpoint").exists() or not list(Path("checkpoint").iterdir())

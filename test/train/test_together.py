@@ -1,11 +1,13 @@
 """Several processes train like one, stop like one and die like one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,16 +15,40 @@ from src.core.errors import ConfigError
 from src.core.stage import folder
 from src.track.metrics import read_metrics
 from src.train import train
+from src.train.interrupt import DIE_AT
+from src.train.together import _wait, _Worker
+
+from .forked import Forked
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = folder("t", "train")
-FLAT = ("train.lora.dropout=0", "train.max_steps=6", "train.eval_steps=3", "train.save_steps=2")
+FLAT = ("train.lora.dropout=0", "train.max_steps=6", "train.eval_steps=3", "train.save_steps=2", "train.track=[]")
+DIES = "RANK_THAT_DIES"
+TWO = ("train.quantization=none", "train.launch.processes=2")
 
 
-def mlx(*overrides, **more):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "src", "train", "t.yaml", *FLAT, *overrides]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more)
+@pytest.fixture
+def forks(monkeypatch):
+    """Workers that start in no time."""
+    import src.train.sft
+    import src.train.worker  # noqa: F401
+
+    def start(command, *, env, **more):
+        return Forked(command, env=env | ({DIE_AT: "5"} if env.get(DIES) == env["RANK"] else {}), **more)
+
+    monkeypatch.setattr("src.train.together.subprocess", SimpleNamespace(Popen=start, PIPE=subprocess.PIPE))
+
+
+def mlx(*overrides, start=Forked, flat=FLAT, **more):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+    command = [sys.executable, "-m", "src", "train", "t.yaml", *flat, *overrides]
+    return start(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ended(process):
+    """Its exit code and what it said."""
+    _, errors = process.communicate()
+    return process.returncode, errors
 
 
 def losses():
@@ -34,22 +60,26 @@ def losses():
     ]
 
 
+def weights():
+    return (OUTPUT / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
 def workers():
-    """Ranks and process ids of this test's workers."""
-    found = {}
+    """The ranks of this test's workers that are there."""
+    found = []
     for each in Path("/proc").glob("[0-9]*"):
         try:
-            if b"src.train.worker" in (each / "cmdline").read_bytes() and (each / "cwd").resolve() == Path.cwd():
-                environment = dict(pair.partition(b"=")[::2] for pair in (each / "environ").read_bytes().split(b"\0"))
-                found[int(environment[b"RANK"])] = int(each.name)
+            if (each / "cwd").resolve() == Path.cwd() and (name := (each / "comm").read_text().strip()) in ("rank0", "rank1"):
+                found.append(name)
         except OSError:
             continue
     return found
 
 
-def until(condition, seconds=240):
-    end = time.monotonic() + seconds
+def until(condition, process=None):
+    end = time.monotonic() + 120
     while not condition():
+        assert process is None or process.poll() is None, process.stderr.read()
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -68,49 +98,64 @@ def test_batches_have_to_divide_among_the_processes(project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("quantization", "tolerance"), [("none", 1e-5), ("nf4", 1e-4)])
-def test_two_processes_learn_what_one_does(project, quantization, tolerance):
-    train(project(*FLAT, f"train.quantization={quantization}"))
-    alone = losses()
-    both = mlx(f"train.quantization={quantization}", "train.launch.processes=2")
-    _, errors = both.communicate()
-    assert both.returncode == 0, errors
+@pytest.mark.parametrize(
+    ("settings", "tolerance", "start"),
+    [
+        (["train.quantization=none"], 1e-5, subprocess.Popen),
+        (["train.quantization=nf4"], 1e-4, Forked),
+        (["train.quantization=none", "train.lora=null", "train.learning_rate=1e-3"], 1e-5, Forked),
+    ],
+)
+def test_two_processes_learn_what_one_does(project, forks, settings, tolerance, start):
+    flat = FLAT[1:] if "train.lora=null" in settings else FLAT
+    code, errors = ended(mlx(*settings, "train.launch.processes=2", start=start, flat=flat))
+    assert code == 0, errors
+    assert errors.count("6/6  loss") == 1  # one of them speaks
+    assert Path("log/t/train.log").read_text().count("6/6  loss") == 1
     together = losses()
+    train(project(*flat, *settings))
+    alone = losses()
     assert [each[:2] for each in together] == [each[:2] for each in alone]
     assert [each[2] for each in together] == pytest.approx([each[2] for each in alone], abs=tolerance)
-    assert errors.count("6/6  loss") == 1  # one of them speaks
+
+
+def test_of_several_that_failed_the_one_that_knows_why_is_named():
+    def fell(*codes):
+        workers = [_Worker(rank, SimpleNamespace(poll=lambda code=code: code), Path()) for rank, code in enumerate(codes)]
+        return _wait(workers).rank
+
+    assert fell(1, -9) == 1  # the other missed it
+    assert fell(1, 2, 1) == 1
+    assert fell(None, 1) == 1
 
 
 @pytest.mark.slow
-def test_kill_9_of_one_process_ends_all_and_the_next_run_goes_on(project):
-    launch = ("train.quantization=none", "train.launch.processes=2")
-    undisturbed = mlx(*launch)
-    assert undisturbed.wait() == 0, undisturbed.stderr.read()
-    expected, weights = losses(), (OUTPUT / "adapter" / "adapter_model.safetensors").read_bytes()
-    killed = mlx(*launch, "seed=5", "train.max_steps=6", "--force")
-    until(at_step(3))
-    os.kill(workers()[1], signal.SIGKILL)
-    _, errors = killed.communicate()
-    assert killed.returncode == 2
+def test_kill_9_of_one_process_ends_all_and_the_next_run_goes_on(project, forks):
+    assert ended(mlx(*TWO))[0] == 0
+    expected, made = losses(), weights()
+    shutil.rmtree(OUTPUT)
+    code, errors = ended(mlx(*TWO, **{DIES: "1"}))
+    assert code == 2
     assert "process 1 of the training was killed by SIGKILL" in errors
-    assert workers() == {}
-    again = mlx(*launch)
-    assert again.wait() == 0, again.stderr.read()
+    assert workers() == []
+    code, errors = ended(mlx(*TWO))
+    assert code == 0, errors
+    assert "going on from step 4" in errors
     assert losses() == expected
-    assert (OUTPUT / "adapter" / "adapter_model.safetensors").read_bytes() == weights
+    assert weights() == made
 
 
 @pytest.mark.slow
-def test_ctrl_c_reaches_all_and_kill_9_leaves_no_orphan(project):
-    launch = ("train.quantization=none", "train.launch.processes=2", "train.max_steps=400", "train.eval_steps=400", "train.save_steps=400")
-    first = mlx(*launch)
-    until(at_step(2))
+def test_ctrl_c_reaches_all_and_kill_9_leaves_no_orphan(project, forks):
+    long = (*TWO, "train.max_steps=4000", "train.eval_steps=4000", "train.save_steps=4000")
+    first = mlx(*long)
+    until(at_step(1), first)
     first.send_signal(signal.SIGINT)
-    _, errors = first.communicate()
-    assert first.returncode == 130
+    code, errors = ended(first)
+    assert code == 130
     assert "the same command goes on from there" in errors
-    second = mlx(*launch)
-    until(lambda: len(workers()) == 2)
+    second = mlx(*long)
+    until(lambda: len(workers()) == 2, second)
     second.kill()
     second.communicate()
     until(lambda: not workers())

@@ -32,7 +32,7 @@ class Wanted:
     selectors: dict[str, str]
     comments: bool
     seconds: int = 60
-    """After which the process that reads a page is ended."""
+    """Processor seconds on one page after which the process that reads it is ended."""
 
 
 @dataclass

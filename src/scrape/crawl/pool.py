@@ -80,11 +80,12 @@ def _end_with_parent() -> None:
 
 def _read(body: bytes, url: str, kind: str, robots_tag: str) -> Page:
     assert _wanted is not None  # noqa: S101 (what _begin is for)
-    alarm = getattr(signal, "alarm", None)  # its default action ends the process, even in the middle of C code
-    if alarm:
-        alarm(_wanted.seconds)
+    # of processor time, so that a busy machine loses no page; its default action ends the process, even in the middle of C code
+    timer = getattr(signal, "setitimer", None)
+    if timer:
+        timer(signal.ITIMER_PROF, _wanted.seconds)
     try:
         return extract(body, url, kind, robots_tag, _wanted)
     finally:
-        if alarm:
-            alarm(0)
+        if timer:
+            timer(signal.ITIMER_PROF, 0)

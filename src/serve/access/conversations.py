@@ -1,0 +1,64 @@
+"""Keeps conversations, where whoever runs the server has switched that on: redacted, sealed where there is a key, for their eyes only."""
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from src.core.config import Config
+from src.core.sealing import Seal
+from src.core.secrets import redact
+from src.serve.access.strength import strong
+
+LOG = logging.getLogger("mlx.serve")
+PURPOSE = "mlx conversations 1"
+
+
+class LogConversations(Config):
+    """Keep conversations. Switch it on only with the consent of those who talk; a request with `store: false` is never kept."""
+
+    consent: bool = Field(default=False)
+    """Say that those who talk have agreed; nothing is kept without."""
+    key_env: str = "MLX_LOG_KEY"
+    """Environment variable with the key that seals what is kept; without it the files are readable to whoever owns them."""
+    pii: bool = True
+    """Mask e-mail addresses, telephone numbers, account numbers and the like."""
+
+
+class Conversations:
+    """Appends conversations to one file a day in a folder."""
+
+    def __init__(self, settings: LogConversations, folder: Path) -> None:
+        """Prepare.
+
+        Raises:
+            MlxError: Where the key is set and weak.
+        """
+        secret = os.environ.get(settings.key_env, "").strip()
+        self._seal = Seal(strong(secret, settings.key_env) if secret else None, PURPOSE)
+        self._pii = settings.pii
+        self._folder = folder
+        if not secret:
+            LOG.warning("conversations are kept unsealed: set %s (mlx token secret makes one) to seal them", settings.key_env)
+
+    def keep(self, who: str | None, request: str, messages: list[dict[str, Any]], answer: str) -> None:
+        """Keep one conversation; a disk that does not take it is told in the log, and hurts no answer."""
+        said = [{**message, "content": self._clean(message.get("content") or "")} for message in messages]
+        row = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": request, "who": who, "messages": said}
+        row["messages"].append({"role": "assistant", "content": self._clean(answer)})  # type: ignore[union-attr]
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = self._folder / f"{datetime.now(UTC):%Y-%m-%d}.jsonl"
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as stream:
+                stream.write(self._seal.close(row).encode() + b"\n")
+        except OSError as error:
+            LOG.error("a conversation was not kept: %s", error.strerror)
+
+    def _clean(self, text: str) -> str:
+        from src.text.pii import mask
+
+        text = redact(text)
+        return mask(text)[0] if self._pii else text

@@ -1,0 +1,101 @@
+"""Finds who asks, from the one header that may tell: a key, or a signed token."""
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from src.core.errors import MlxError
+from src.serve.access.caller import Caller
+from src.serve.access.keys import MARK, Keys
+from src.serve.access.settings import Access
+from src.serve.access.strength import strong
+from src.serve.access.tokens import Tokens
+from src.serve.request import RequestError
+
+LOG = logging.getLogger("mlx.serve")
+LONGEST = 8192  # characters of a token
+CHALLENGE = {"www-authenticate": 'Bearer realm="mlx"'}
+
+
+class Identify:
+    """Tells callers by their Authorization header."""
+
+    def __init__(self, access: Access, folder: Path) -> None:
+        """Prepare, with the keys in `folder`.
+
+        Raises:
+            MlxError: Where the secret of signed tokens is missing or weak.
+        """
+        self.access = access
+        self.keys = Keys(folder)
+        self.tokens = tokens_of(access)
+
+    def check(self) -> None:
+        """Refuse to start where nobody could come in.
+
+        Raises:
+            MlxError: Where there is no valid key, and no signed tokens are taken.
+        """
+        valid = [key for key in self.keys.all() if key.hash and key.state == "valid"]
+        unknown = sorted({key.role for key in valid} - set(self.access.roles))
+        if unknown:
+            raise MlxError(
+                f"a valid key in {self.keys.path} has a role that serve.access.roles lacks: {', '.join(unknown)}",
+                "add it, or mlx token revoke ID",
+            )
+        if not valid and not self.tokens:
+            raise MlxError("serve.access lets nobody in: there is no valid key", f"mlx token create --role {next(iter(self.access.roles))}")
+
+    async def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """Who asks.
+
+        Raises:
+            RequestError: 401 without a good key, never telling what is wrong with it; 403 where its role is gone;
+                503 where the keys cannot be read.
+        """
+        given = [value for key, value in headers if key.lower() == b"authorization"]
+        if not given:
+            raise _unknown("there is no Authorization header: send Authorization: Bearer KEY", "missing_key")
+        words = given[0].decode("latin-1").split()
+        if len(given) > 1 or len(words) != 2 or words[0].lower() != "bearer" or len(words[1]) > LONGEST or not words[1].isascii():
+            raise _unknown("the key is not valid", "invalid_api_key")
+        try:
+            return self._by_key(words[1]) if words[1].startswith(MARK) else await self._by_token(words[1])
+        except MlxError as error:
+            LOG.error("%s: %s", error, error.hint)
+            raise RequestError(503, "keys cannot be checked now", kind="server_error", code="keys_unavailable") from None
+
+    def _by_key(self, text: str) -> Caller:
+        key = self.keys.find(text)
+        if key is None:
+            raise _unknown("the key is not valid", "invalid_api_key")
+        return self._known(key.id, key.name, key.role, "key")
+
+    async def _by_token(self, text: str) -> Caller:
+        claims = await self.tokens.check(text) if self.tokens else None
+        if claims is None or self.keys.revoked(str(claims.get("jti", ""))):
+            raise _unknown("the key is not valid", "invalid_api_key")
+        role = claims[self.access.jwt.role_claim] if self.access.jwt else ""
+        return self._known(f"jwt:{claims['sub']}", str(claims["sub"]), role, "jwt")
+
+    def _known(self, number: str, name: str, role: str, via: str) -> Caller:
+        if role not in self.access.roles:
+            raise RequestError(403, "the role of this key is not known here", kind="permission_error", code="unknown_role")
+        return Caller(number, name, role, self.access.roles[role], "key" if via == "key" else "jwt")
+
+
+def tokens_of(access: Access) -> Tokens | None:
+    """What checks signed tokens, where they are taken.
+
+    Raises:
+        MlxError: Where the secret is missing or weak.
+    """
+    if access.jwt is None:
+        return None
+    name = access.jwt.secret_env
+    return Tokens(access.jwt, strong(os.environ.get(name, "").strip(), name) if access.jwt.algorithm == "HS256" else None)
+
+
+def _unknown(message: str, code: str) -> RequestError:
+    return RequestError(401, message, kind="authentication_error", code=code, headers=CHALLENGE)

@@ -1,0 +1,52 @@
+"""One request of somebody who was let in, from what it may need at most to what it used."""
+
+import secrets
+from dataclasses import dataclass, field
+
+from src.serve.access.caller import Caller
+from src.serve.access.limits import Limits
+from src.serve.access.meter import Meter
+from src.serve.request import ChatRequest, RequestError
+
+TEMPLATE = 256
+"""Tokens that a chat template may add; beyond them no text has more tokens than bytes."""
+
+
+@dataclass
+class Visit:
+    """A request under way."""
+
+    caller: Caller
+    limits: Limits
+    request_id: str
+    ticket: str = field(default_factory=lambda: secrets.token_hex(8))
+    model: str | None = None
+    meter: Meter | None = None
+    refused: str | None = None
+    _prompt: int = 0
+
+    async def admit(self, request: ChatRequest, longest: int) -> None:
+        """Check the model, and put aside the tokens that the answer may need at most.
+
+        Args:
+            request: What is asked.
+            longest: The longest answer that the server gives, in tokens.
+
+        Raises:
+            RequestError: 403 where the model is not for this role, 429 or 400 where there are not so many tokens.
+        """
+        self.model = request.fields.model
+        if not self.caller.role.may_ask(self.model):
+            raise RequestError(
+                403, f"this key may not ask {self.model!r}", kind="permission_error", code="model_not_allowed", param="model"
+            )
+        asked = request.fields.max_completion_tokens or request.fields.max_tokens or longest
+        self._prompt = len(request.raw) + TEMPLATE
+        await self.limits.reserve(self.caller, self.ticket, self._prompt + min(asked, longest))
+
+    def used(self, status: int) -> tuple[int, int]:
+        """Tokens of the question and of the answer; of an answer that was cut off the most it can have been."""
+        if self.meter and self.meter.usage:
+            return self.meter.usage
+        begun = self.meter is not None and self.meter.pieces > 0 and status == 200
+        return (self._prompt, self.meter.pieces) if begun and self.meter else (0, 0)

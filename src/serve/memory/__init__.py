@@ -1,0 +1,42 @@
+"""What a project knows about itself: markdown files that are searched, and quoted to the model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from src.core.config import Config, FromEnv
+from src.serve.memory.embedder import Embedder, MiniLM
+from src.store import Store
+from src.store.chroma import Chroma
+
+if TYPE_CHECKING:
+    from src.serve.memory.bank import Bank
+
+
+class Memory(Config):
+    """A folder of markdown files, among them Cline's six, that answers draw on."""
+
+    folder: Path = Path("memory_bank")
+    """The markdown files; those in folders below count too, hidden ones and links do not."""
+    store: Store = Chroma()
+    """Where their vectors lie: `chroma`, `faiss`, `qdrant`, `arango`, or `numpy`, which needs no extra."""
+    embedder: Embedder = MiniLM()
+    """What makes vectors of texts: `minilm`, or `hashing`, which needs no extra and knows words, not meanings."""
+    index: Annotated[Path | None, FromEnv("VECTOR_STORE_PATH")] = None
+    """Folder for the vectors; data/NAME/memory if unset. Nothing in it is needed: it is made again from the files."""
+    chunk_chars: int = Field(default=1000, ge=200, le=20000)
+    """Longest passage in characters; a block of code stays whole up to four times that."""
+    max_file_mb: float = Field(default=2.0, gt=0, le=100)
+    """Larger files are left out, with a warning."""
+
+    def open(self, project: str) -> "Bank":
+        """Read the files and bring the vectors of `project` up to date.
+
+        Raises:
+            StoreError: Where the store cannot be had: go on without memory.
+            MlxError: Where the folder or a package is missing.
+        """
+        from src.serve.memory.bank import Bank
+
+        return Bank(self, project, self.index or Path("data") / project / "memory")

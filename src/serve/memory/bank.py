@@ -1,0 +1,200 @@
+"""Keeps the vectors of a memory in step with its files, and finds and quotes what a question needs."""
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from src.core.errors import MlxError
+from src.serve.memory import Memory
+from src.serve.memory.chunks import Chunk, chunks
+from src.serve.memory.embedded import Embedded
+from src.serve.memory.files import Files
+from src.serve.memory.quote import Passage, Quotation, quote
+from src.store import Row, Vectors
+from src.store.failure import StoreError, failing
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+CORE = ("projectbrief", "productContext", "activeContext", "systemPatterns", "techContext", "progress")
+"""Cline's six, in the order in which they are read."""
+_BATCH = 64  # passages embedded and stored at a time: what a kill can cost
+_CORE_SHARE = 0.5  # of a budget, for core files quoted whole
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a reload did."""
+
+    files: int
+    passages: int
+    added: int
+    forgotten: int
+    left_out: tuple[str, ...]
+    """Files that were not read, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A passage that answers a question, by its cosine."""
+
+    chunk: Chunk
+    score: float
+
+
+class Bank:
+    """An open memory, for one thread of one process; none of it belongs on an event loop.
+
+    Args:
+        config: What the memory consists of.
+        project: Whose it is; names the collection.
+        index: Folder for its vectors.
+    """
+
+    def __init__(self, config: Memory, project: str, index: Path) -> None:
+        if not config.folder.is_dir():
+            raise MlxError(f"no memory at {config.folder}: there is no such folder", "make it, with a projectbrief.md, or name another")
+        self.files = Files(config.folder, int(config.max_file_mb * 1e6))
+        self.longest = config.chunk_chars
+        self.log = logging.getLogger("mlx.memory")
+        self.catalogue: dict[str, Chunk] = {}
+        self.chunked: dict[str, tuple[str, list[Chunk]]] = {}
+        """Each file's text and passages, so that only what changed is cut again."""
+        self.lock = _locked(index)
+        try:
+            self.embedded = Embedded(config.embedder, index)
+            self.store, self.changes = self._opened(config, project, index)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def reload(self) -> Changes:
+        """Take up what changed in the files since, and forget what is gone; cheap where nothing did.
+
+        Raises:
+            StoreError: Where store or embedder fail; the next reload makes up for it.
+        """
+        return self._reconciled(self.store)
+
+    def search(self, question: str, k: int = 5) -> list[Found]:
+        """The `k` passages nearest to a question.
+
+        Raises:
+            StoreError: Where store or embedder fail: go on without memory.
+        """
+        if not self.catalogue or not question.strip():
+            return []
+        hits = self.store.search(self.embedded.question(question), k)
+        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+
+    def recall(self, question: str, *, budget: int, count: Callable[[str], int], k: int = 5, special: Collection[str] = ()) -> Quotation:
+        """Quote what memory has on a question: Cline's core files whole as far as half the budget goes, then the nearest passages.
+
+        Args:
+            question: The user's last message.
+            budget: Most tokens of the quotation.
+            count: Counts the tokens of a text.
+            k: How many passages to look for.
+            special: Special tokens of the tokenizer that will read it.
+
+        Raises:
+            StoreError: Where store or embedder fail: go on without memory.
+        """
+        core = self._core(int(budget * _CORE_SHARE), count)
+        found = [each.chunk for each in self.search(question, k) if each.chunk.file not in core]
+        passages = [Passage(file, text) for file, text in core.items()] + [Passage(chunk.source, chunk.text) for chunk in found]
+        return quote(passages, budget=budget, count=count, special=special)
+
+    def close(self) -> None:
+        """Let go of store and files."""
+        self.store.close()
+        self.embedded.close()
+        self.lock.release()
+
+    def _core(self, room: int, count: Callable[[str], int]) -> dict[str, str]:
+        """Core files that go in whole, by name, in Cline's order."""
+        chosen: dict[str, str] = {}
+        by_name = {_plain(file): file for file in self.chunked if "/" not in file}
+        for file in (by_name[_plain(name)] for name in CORE if _plain(name) in by_name):
+            text = self.chunked[file][0].strip()
+            if text and (size := count(text)) <= room:
+                chosen[file] = text
+                room -= size
+        return chosen
+
+    def _opened(self, config: Memory, project: str, index: Path) -> tuple[Vectors, Changes]:
+        """Open the store and bring it up to date; where its files here are damaged, make them again, once."""
+        folder = index / f"{config.store.type}-{config.embedder.key}"
+        slug = re.sub("[^a-z0-9]", "-", project.lower())[:24].strip("-") or "memory"
+        name = f"mlx-{slug}-{crc32(project.encode()):08x}-{config.embedder.key}"
+
+        def attempt() -> tuple[Vectors, Changes]:
+            store: Vectors = config.store.open(folder, name=name, dimension=self.embedded.dimension)
+            return store, self._reconciled(store)
+
+        kept_here = folder.exists()
+        try:
+            return attempt()
+        except StoreError as error:
+            if not kept_here:
+                raise
+            self.log.warning("the vectors in %s cannot be read and are made again from the files: %s", folder, error)
+            shutil.rmtree(folder)
+            return attempt()
+
+    def _reconciled(self, store: Vectors) -> Changes:
+        """Hold the store against the files: it has exactly their passages afterwards."""
+        read = self.files.read()
+        self.chunked = {file: self._cut(file, text) for file, text in read.texts.items()}
+        catalogue = {_id(chunk): chunk for _, cut in self.chunked.values() for chunk in cut}
+        held = store.ids()
+        gone = sorted(held - catalogue.keys())
+        missing = [name for name in catalogue if name not in held]
+        self.catalogue = catalogue  # at once: nothing of a deleted file is quoted even if the store fails now
+        for part in _parts(missing):
+            vectors = self.embedded.texts([catalogue[name].about for name in part])
+            store.add([Row(name, vector, {"file": catalogue[name].file}) for name, vector in zip(part, vectors, strict=True)])
+        if gone:
+            store.delete(gone)
+        if gone or missing:
+            self.embedded.keep(chunk.about for chunk in catalogue.values())
+        for reason in read.left_out:
+            self.log.warning("memory: %s", reason)
+        return Changes(len(read.texts), len(catalogue), len(missing), len(gone), tuple(read.left_out))
+
+    def _cut(self, file: str, text: str) -> tuple[str, list[Chunk]]:
+        before = self.chunked.get(file)
+        return before if before and before[0] == text else (text, chunks(file, text, self.longest))
+
+
+@failing("memory")
+def _locked(index: Path) -> "FileLock":
+    from filelock import FileLock, Timeout
+
+    index.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(index / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(f"another process has the memory in {index} open", "end it, or set another `index`") from None
+    return lock
+
+
+def _id(chunk: Chunk) -> str:
+    """Names a passage by its content, so that a store that has the id has the passage."""
+    return f"{chunk.file}#{sha256(chunk.about.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _plain(file: str) -> str:
+    """A name as both spellings share it: activeContext.md, active-context.md."""
+    return re.sub(r"[^a-z]", "", file.removesuffix(".md").lower())
+
+
+def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))

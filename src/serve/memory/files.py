@@ -1,0 +1,59 @@
+"""Reads the markdown files of a memory, again only where one changed."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_ENDINGS = (".md", ".markdown")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was found."""
+
+    texts: dict[str, str]
+    """By path in the folder, with slashes, in alphabetical order."""
+    left_out: list[str]
+    """File and reason, a line each."""
+
+
+class Files:
+    """The markdown files of a folder and those below it; links, which may lead out of it, and hidden ones are none.
+
+    Args:
+        folder: Where they lie.
+        largest: Bytes beyond which a file is left out.
+    """
+
+    def __init__(self, folder: Path, largest: int) -> None:
+        self.folder = folder
+        self.largest = largest
+        self.seen: dict[str, tuple[tuple[int, int, int], str]] = {}
+
+    def read(self) -> Read:
+        """Read what is there now."""
+        left_out: list[str] = []
+        seen: dict[str, tuple[tuple[int, int, int], str]] = {}
+        for path in self._paths():
+            name = path.relative_to(self.folder).as_posix()
+            try:
+                stat = path.stat()
+                mark = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+                if stat.st_size > self.largest:
+                    left_out.append(f"{name} has {stat.st_size:,} bytes, more than max_file_mb allows")
+                elif name in self.seen and self.seen[name][0] == mark:
+                    seen[name] = self.seen[name]
+                else:
+                    seen[name] = mark, path.read_bytes().decode("utf-8-sig", "replace")
+            except OSError as error:
+                left_out.append(f"{name}: {error.strerror}")
+        self.seen = seen
+        return Read({name: text for name, (_, text) in seen.items()}, left_out)
+
+    def _paths(self) -> list[Path]:
+        found = []
+        for folder, below, names in os.walk(self.folder):
+            below[:] = [name for name in below if not name.startswith(".")]
+            paths = [Path(folder) / name for name in names if name.lower().endswith(_ENDINGS) and not name.startswith(".")]
+            found += [path for path in paths if path.is_file() and not path.is_symlink()]
+        return sorted(found)
