@@ -17,11 +17,14 @@ from src.eval.length import Length
 from src.eval.llm_judge import LlmJudge
 from src.eval.perplexity import Perplexity
 from src.eval.rouge import Rouge
+from src.eval.safety import Safety
 from src.eval.style import Style
 from src.eval.tool_calls import ToolCalls
+from src.eval.toxicity import Toxicity
 
 Metric = Annotated[
-    Perplexity | ToolCalls | Style | Classification | Grounded | Exact | Rouge | JsonSchema | Length | LlmJudge, Field(discriminator="type")
+    Perplexity | ToolCalls | Style | Classification | Grounded | Exact | Rouge | JsonSchema | Length | LlmJudge | Safety | Toxicity,
+    Field(discriminator="type"),
 ]
 
 
