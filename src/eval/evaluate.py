@@ -1,9 +1,9 @@
 """One evaluation from held-out rows to the report: models answer once, metrics read, gates judge."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from src.core.errors import MlxError
 from src.core.files import to_json, write_jsonl, write_text
@@ -21,6 +21,9 @@ from src.eval.samples import worst_answers
 from src.models.generate import Generator, context_of
 from src.models.template import Encoded, UnfitError, encode, prompt_ids
 from src.models.trained import Trained
+
+if TYPE_CHECKING:
+    from src.models.load import Loaded
 
 SCHEMA = 1
 
@@ -64,7 +67,7 @@ def evaluate(
     loaded = trained.load()
     held = hold(run, examples, loaded, chosen(examples, limit, run.seed))
     needed = {metric.reads for metric in metrics}
-    said, liked = ask(run, loaded, held, needed, max_new_tokens, batch_size)
+    said, liked = ask(run, trained, loaded, held, needed, max_new_tokens, batch_size)
     outside = used(examples)
     evidence = Evidence(
         cases=held.cases,
@@ -144,29 +147,41 @@ def _hold_one(held: Held, example: Example, place: str, tokenizer: Any, context:
 
 
 def ask(
-    run: Run, loaded: Any, held: Held, needed: set[str], max_new_tokens: int, batch_size: int
+    run: Run, trained: Trained, loaded: "Loaded", held: Held, needed: set[str], max_new_tokens: int, batch_size: int
 ) -> tuple[dict[str, dict[str, str]], dict[str, list[Row]]]:
-    """Let each model answer and score the same rows; the base is the tuned model without its adapter."""
+    """Let each model answer and score the same rows; an export, which is a model without a base, alone."""
     said: dict[str, dict[str, str]] = {}
     liked: dict[str, list[Row]] = {}
-    for name in (BASE, TUNED) if hasattr(loaded.model, "disable_adapter") else (TUNED,):
+    for name in (BASE, TUNED) if trained.weights != "." else (TUNED,):
 
         def track(batches: Iterable[list[str]], name: str = name) -> Iterable[list[str]]:
             todo = list(batches)
             return run.progress(todo, total=len(todo), unit="batch", desc=f"eval {name}")
 
-        with loaded.model.disable_adapter() if name == BASE else nullcontext():
+        with _standing(name, trained, loaded) as model:
             if "likelihoods" in needed:
                 journal = Journal(run.work / f"{name}.likelihood.jsonl")
-                rows = likelihoods(journal, loaded.model, held.encoded, held.bytes_of, batch_size=batch_size, track=track)
+                rows = likelihoods(journal, model, held.encoded, held.bytes_of, batch_size=batch_size, track=track)
                 write_jsonl(run.output / "predictions" / f"{name}.likelihood.jsonl", rows)
                 liked[name] = [Row(row["id"], *held.places[row["id"]], row["nats"], row["tokens"]) for row in rows if row["tokens"]]
             if "answers" in needed:
-                journal, generator = Journal(run.work / f"{name}.jsonl"), Generator(loaded.model, loaded.tokenizer)
+                journal, generator = Journal(run.work / f"{name}.jsonl"), Generator(model, loaded.tokenizer)
                 rows = answers(journal, generator, held.prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, track=track)
                 write_jsonl(run.output / "predictions" / f"{name}.jsonl", rows)
                 said[name] = {row["id"]: row["text"] for row in rows}
     return said, liked
+
+
+@contextmanager
+def _standing(name: str, trained: Trained, loaded: "Loaded") -> Iterator[Any]:
+    """The model of that name: the base is the tuned one without its adapter, or where all weights were trained loaded beside it."""
+    if name == TUNED:
+        yield loaded.model
+    elif trained.adapter:
+        with loaded.model.disable_adapter():
+            yield loaded.model
+    else:
+        yield trained.load_base().model
 
 
 def publish(run: Run, found: Mapping[str, Any]) -> None:

@@ -130,7 +130,7 @@ def _method(metrics: Found) -> str:
     lines += [
         "- The base names each class with its share among the training rows: what a model must beat."
         if "classification" in metrics["detail"]
-        else "- Both models answer the same rows with the same tokens; the base is the tuned model with its adapter switched off.",
+        else "- Both models answer the same rows with the same tokens; the base is the model before it was tuned.",
         "- Intervals: percentile bootstrap of 2,000 resamples at 95 %, differences paired (Efron & Tibshirani 1993; Koehn 2004); "
         "where no row differs from another, Wilson's and Newcombe's.",
     ]

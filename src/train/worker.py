@@ -6,12 +6,13 @@ import shutil
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch.distributed as dist
 
 from src.core.errors import MlxError
-from src.core.log import console
+from src.core.log import console, logged_to
 from src.core.manifest import Manifest
 from src.core.run import Run, Upstream
 from src.core.secrets import load_env, redact
@@ -57,7 +58,7 @@ def _train(about: dict[str, object]) -> None:
     run = Run(stage=str(about["stage"]), name=str(about["name"]), seed=seed, output=output, work=work, cache=cache, inputs=inputs)
     seed_everything(seed)
     _meet(on_cpu=pick_device(config.device) == "cpu")
-    with run.ledger:
+    with run.ledger, logged_to(Path("log") / run.name / "train.log") if rank() == 0 else nullcontext():
         run_task(config, run)
 
 

@@ -149,3 +149,16 @@ def test_gates_on_unknown_figures_and_metrics_given_twice_are_config_errors(proj
         evaluate.load(project("{gates: [{metric: tool_calls.acuracy, min: 0.5}]}"))
     with pytest.raises(ConfigError, match="'style' is there twice"):
         evaluate.load(project("{metrics: [{type: style}, {type: style, samples: 30}]}"))
+
+
+def test_the_base_of_a_model_without_an_adapter_is_loaded_beside_it():
+    from types import SimpleNamespace
+
+    from src.eval.evaluate import _standing
+
+    trained = SimpleNamespace(adapter=None, load_base=lambda: SimpleNamespace(model="base"))
+    found = []
+    for name in ("base", "tuned"):
+        with _standing(name, trained, SimpleNamespace(model="tuned")) as model:
+            found.append(model)
+    assert found == ["base", "tuned"]

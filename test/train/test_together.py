@@ -16,6 +16,7 @@ from src.core.stage import folder
 from src.track.metrics import read_metrics
 from src.train import train
 from src.train.interrupt import DIE_AT
+from src.train.together import _wait, _Worker
 
 from .forked import Forked
 
@@ -38,9 +39,9 @@ def forks(monkeypatch):
     monkeypatch.setattr("src.train.together.subprocess", SimpleNamespace(Popen=start, PIPE=subprocess.PIPE))
 
 
-def mlx(*overrides, start=Forked, **more):
+def mlx(*overrides, start=Forked, flat=FLAT, **more):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
-    command = [sys.executable, "-m", "src", "train", "t.yaml", *FLAT, *overrides]
+    command = [sys.executable, "-m", "src", "train", "t.yaml", *flat, *overrides]
     return start(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -97,16 +98,35 @@ def test_batches_have_to_divide_among_the_processes(project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("quantization", "tolerance", "start"), [("none", 1e-5, subprocess.Popen), ("nf4", 1e-4, Forked)])
-def test_two_processes_learn_what_one_does(project, forks, quantization, tolerance, start):
-    code, errors = ended(mlx(f"train.quantization={quantization}", "train.launch.processes=2", start=start))
+@pytest.mark.parametrize(
+    ("settings", "tolerance", "start"),
+    [
+        (["train.quantization=none"], 1e-5, subprocess.Popen),
+        (["train.quantization=nf4"], 1e-4, Forked),
+        (["train.quantization=none", "train.lora=null", "train.learning_rate=1e-3"], 1e-5, Forked),
+    ],
+)
+def test_two_processes_learn_what_one_does(project, forks, settings, tolerance, start):
+    flat = FLAT[1:] if "train.lora=null" in settings else FLAT
+    code, errors = ended(mlx(*settings, "train.launch.processes=2", start=start, flat=flat))
     assert code == 0, errors
     assert errors.count("6/6  loss") == 1  # one of them speaks
+    assert Path("log/t/train.log").read_text().count("6/6  loss") == 1
     together = losses()
-    train(project(*FLAT, f"train.quantization={quantization}"))
+    train(project(*flat, *settings))
     alone = losses()
     assert [each[:2] for each in together] == [each[:2] for each in alone]
     assert [each[2] for each in together] == pytest.approx([each[2] for each in alone], abs=tolerance)
+
+
+def test_of_several_that_failed_the_one_that_knows_why_is_named():
+    def fell(*codes):
+        workers = [_Worker(rank, SimpleNamespace(poll=lambda code=code: code), Path()) for rank, code in enumerate(codes)]
+        return _wait(workers).rank
+
+    assert fell(1, -9) == 1  # the other missed it
+    assert fell(1, 2, 1) == 1
+    assert fell(None, 1) == 1
 
 
 @pytest.mark.slow
