@@ -3,8 +3,8 @@
     python python_script/plan_cpu_check.py predict memory_bank/plan_predictions.json   # write what the plan says into the file
     python python_script/plan_cpu_check.py measure memory_bank/plan_predictions.json   # train three steps, write what it took beside
 
-Both work on the last round of the file. Predictions are to be committed before they are measured; where they are off, the
-arithmetic is mended and a new round of other shapes is predicted.
+Both work on the last round of the file, `measure` on what is not measured yet. Predictions are to be committed before they are
+measured; where they are off, the arithmetic is mended and a new round of other shapes is predicted.
 
 Each case trains a model of random weights in a process of its own, with the trainer of `mlx train`. Measured is the growth
 of resident memory: the peak from before the model is loaded to the end of the third step, less what was resident before it
@@ -34,7 +34,7 @@ def main() -> None:
     for each in found["rounds"][-1]["cases"]:
         if what == "predict":
             each["predicted"] = predict(each)
-        else:
+        elif "measured" not in each:
             each["measured"] = measure(each)
             if "predicted" in each:
                 each["error"] = round(each["predicted"]["total"] / each["measured"]["peak"] - 1, 4)

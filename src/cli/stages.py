@@ -142,10 +142,27 @@ def conclude(manifest: "Manifest", project: "Project") -> None:
     from src.eval import exit_code
 
     typer.echo(f"\n{manifest.info['table']}\n\nReport: {folder(project.name, 'eval') / 'report.html'}\nNext:")
-    for command, why in (("chat", "talk to it"), ("serve", "serve it, OpenAI-compatible"), ("status", "see what is fresh, and why not")):
-        typer.echo(f"  mlx {command} {project.arguments}   # {why}")
+    for command, what in _next(project):
+        typer.echo(f"  {command}   # {what}")
     if code := exit_code(manifest):
         raise typer.Exit(code)
+
+
+def _next(project: "Project") -> list[tuple[str, str]]:
+    """What to type after an evaluation, and why; a classifier answers in no words, so that there is nothing to chat with."""
+    from src.core.manifest import Manifest
+    from src.core.stage import folder
+
+    status = (f"mlx status {project.arguments}", "see what is fresh, and why not")
+    place = folder(project.name, "train")
+    if (trained := Manifest.find(place)) and trained.info.get("task") == "classify":
+        ask = f"c = Classifier.of(Path({place.as_posix()!r})).open(); print(c.labels, c.probabilities([c.encode('a text')]))"
+        return [
+            (f"less {folder(project.name, 'eval') / 'predictions' / 'tuned.jsonl'}", "each held-out text with its class and probabilities"),
+            (f'uv run python -c "from pathlib import Path; from src.models.classifier import Classifier; {ask}"', "ask it yourself"),
+            status,
+        ]
+    return [(f"mlx chat {project.arguments}", "talk to it"), (f"mlx serve {project.arguments}", "serve it, OpenAI-compatible"), status]
 
 
 def status(arguments: Arguments = None) -> None:

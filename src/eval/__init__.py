@@ -17,6 +17,7 @@ from src.eval.grounded import Grounded
 from src.eval.json_schema import JsonSchema
 from src.eval.length import Length
 from src.eval.llm_judge import LlmJudge
+from src.eval.lm_eval import LmEval
 from src.eval.models import BaseModel, ModelChoice, TunedModel
 from src.eval.perplexity import Perplexity
 from src.eval.rouge import Rouge
@@ -26,7 +27,19 @@ from src.eval.tool_calls import ToolCalls
 from src.eval.toxicity import Toxicity
 
 Metric = Annotated[
-    Perplexity | ToolCalls | Style | Classification | Grounded | Exact | Rouge | JsonSchema | Length | LlmJudge | Safety | Toxicity,
+    Perplexity
+    | ToolCalls
+    | Style
+    | Classification
+    | Grounded
+    | Exact
+    | Rouge
+    | JsonSchema
+    | Length
+    | LlmJudge
+    | Safety
+    | Toxicity
+    | LmEval,
     Field(discriminator="type"),
 ]
 
@@ -89,8 +102,8 @@ def eval(config: EvalConfig, run: Run) -> None:  # noqa: A001
     from src.eval.evaluate import Plan, evaluate
 
     models = config.models
-    if made and made.info.get("weights", "adapter") != "adapter" and "models" not in config.model_fields_set:
-        models = (TunedModel(),)  # a whole model: its base may be gone
+    if made and made.info.get("weights") == "." and "models" not in config.model_fields_set:
+        models = (TunedModel(),)  # an export: it has no base
     evaluate(
         run,
         Plan(

@@ -170,7 +170,7 @@ def _method(metrics: Found) -> Iterator[Block]:
         *(f"{key}: {'all' if value is None else value}" for key, value in settings.items()),
         "The base names each class with its share among the training rows: what a model must beat."
         if "classification" in metrics["detail"]
-        else "All models answer the same rows; base and tuned get the same tokens: the base is the tuned model with its adapter off.",
+        else "All models answer the same rows; base and tuned get the same tokens: the base is the model before it was tuned.",
         "Intervals: percentile bootstrap of 2,000 resamples at 95 %, differences paired (Efron & Tibshirani 1993; Koehn 2004); "
         "where no row differs from another, Wilson's and Newcombe's.",
     ]

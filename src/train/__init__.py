@@ -71,7 +71,7 @@ class TrainConfig(StageConfig):
     sequence_length: int = Field(default=4096, ge=8)
     """Most tokens in a sequence; `too_long` says what becomes of longer rows."""
     too_long: Literal["drop", "split", "truncate"] = "drop"
-    """Longer conversations are dropped; or made into several at the users' turns; or lose their earlier turns. No text is cut."""
+    """Of `sft`: longer conversations are dropped; or made into several at the users' turns; or lose their earlier turns. No text is cut."""
     packing: bool = True
     """Put several rows into one sequence, unseen by each other, so that no computing goes to padding."""
     attention: Literal["auto", "flash_attention_2", "varlen", "sdpa"] = "auto"

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 # vLLM 0.32: vllm/config/lora.py (MaxLoRARanks), vllm/lora/peft_helper.py (_validate_features)
 VLLM_RANK = 512
 VLLM_WHOLE = {"classifier", "score"}
+_LONG = {
+    "pretrain": "task pretrain cuts long documents into pieces and loses none",
+    "classify": "task classify has train.classify.too_long for long texts",
+    "dpo": "task dpo drops pairs that are too long: half an answer is no better or worse one",
+}
 
 
 class Conflict(NamedTuple):
@@ -61,6 +66,8 @@ def _of_task(config: "TrainConfig") -> Iterator[Conflict]:
         yield Conflict(("activation_offloading",), "only sft, dpo and causal pretrain move activations: set it to false")
     if config.task in ("dpo", "classify") and config.packing and "packing" in config.model_fields_set:
         yield Conflict(("packing",), f"task {config.task} packs nothing: remove it, or set it to false")
+    if config.task != "sft" and config.too_long != "drop":
+        yield Conflict(("too_long",), f"{_LONG[config.task]}: remove it")
     if config.patience and not config.best:
         yield Conflict(("patience",), "needs to know what is better: set best to validation_loss")
 

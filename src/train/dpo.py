@@ -53,6 +53,13 @@ class _Trainer(DPOTrainer):  # type: ignore[misc]
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Read the trained adapter too: where a second one lies in a folder of its own, transformers (5.19) reads that alone."""
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        found = self.accelerator.unwrap_model(model or self.model)
+        if "ref" in getattr(found, "peft_config", {}):
+            found.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
+
 
 def _trainer(config: "TrainConfig", run: Run, base: Base, pairs: list[Pair]) -> DPOTrainer:
     """Load the base, and put on it the adapter to train; one that was trained before has a frozen copy as its reference."""

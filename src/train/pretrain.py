@@ -8,7 +8,7 @@ from src.models.load import load_tokenizer
 from src.models.size import context
 from src.train.base import find_base
 from src.train.sft import train_rows
-from src.train.texts import Frame, blocks, parted, pieces, read_documents
+from src.train.texts import Frame, blocks, framed_pieces, parted, pieces, read_documents
 
 if TYPE_CHECKING:
     from src.train import TrainConfig
@@ -27,7 +27,7 @@ def pretrain(config: "TrainConfig", run: Run) -> None:
     if masked:
         from src.train.masked import masked_language_model
 
-        masked_language_model(config, run, base, *(pieces(each, frame=frame, length=length, words=True) for each in (documents, held)))
+        masked_language_model(config, run, base, *(framed_pieces(each, frame=frame, length=length) for each in (documents, held)))
         return
     cut = pieces if config.pretrain.apart else blocks
     # what is measured is each document on its own, so that its figure means the same whatever it is joined with

@@ -4,6 +4,7 @@ import random
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -68,28 +69,40 @@ def parted(documents: Sequence[Document], *, share: float, seed: int) -> tuple[l
     return mixed[held:], mixed[:held]
 
 
-def pieces(documents: Iterable[Document], *, frame: "Frame", length: int, words: bool = False) -> list[Row]:
-    """Cut each document into rows of at most `length` tokens, the frame included.
+def pieces(documents: Iterable[Document], *, frame: "Frame", length: int) -> list[Row]:
+    """Cut each document, with the frame around the whole of it, into rows of at most `length` tokens; all are learned."""
+    return [Row(f"{each.id}#{number}", ids, ids, each.source) for each in documents for number, ids in _cut(frame.around(each.ids), length)]
 
-    Every token is learned: the labels are the ids. With `words` they are the numbers of the words instead, -1 for special tokens.
+
+def framed_pieces(documents: Iterable[Document], *, frame: "Frame", length: int) -> list[Row]:
+    """Cut each document into rows of at most `length` tokens, each with the frame around it, as encoders are used to.
+
+    The labels are the numbers of the words, -1 for special tokens.
     """
     room = length - len(frame)
     rows: list[Row] = []
     for each in documents:
         for start in range(0, len(each.ids), room):
-            ids = frame.around(each.ids[start : start + room])
-            labels = frame.around(each.words[start : start + room], blank=True) if words else ids
-            rows.append(Row(f"{each.id}#{start // room}", ids, labels, each.source))
+            ids, words = frame.around(each.ids[start : start + room]), frame.around(each.words[start : start + room], blank=True)
+            rows.append(Row(f"{each.id}#{start // room}", ids, words, each.source))
     return rows
 
 
 def blocks(documents: Iterable[Document], *, frame: "Frame", length: int) -> list[Row]:
-    """Join documents into one stream and cut it into rows of `length` tokens; the last may be shorter."""
+    """Join documents into one stream and cut it into rows of `length` tokens; the last ones may be shorter."""
     stream = array("i")
     for each in documents:
         stream.extend(frame.around(each.ids))
-    cuts = ((start // length, stream[start : start + length]) for start in range(0, len(stream), length))
-    return [Row(f"block:{number}", ids, ids) for number, ids in cuts]
+    return [Row(f"block:{number}", ids, ids) for number, ids in _cut(stream, length)]
+
+
+def _cut(ids: "array[int]", length: int) -> Iterator[tuple[int, "array[int]"]]:
+    """Yield numbered pieces; a token that would be left alone, from which nothing can be learned, takes the one before it along."""
+    places = list(range(0, len(ids), length))
+    if len(ids) % length == 1 and len(places) > 1:
+        places[-1] -= 1
+    for number, (start, end) in enumerate(pairwise([*places, len(ids)])):
+        yield number, ids[start:end]
 
 
 @dataclass(frozen=True)

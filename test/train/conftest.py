@@ -1,7 +1,11 @@
 """A base of some ten thousand weights, a dataset whose answers it can learn, and a way to train the one on the other."""
 
+import gc
 import json
+import os
 import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -45,7 +49,15 @@ def tiny(tmp_path_factory):
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    gc.freeze()  # each training collects garbage, and would look through all that the libraries hold
     return folder
+
+
+@pytest.fixture(autouse=True)
+def without_a_picture(request, monkeypatch):
+    """Save drawing the losses, a third of a tiny training's time; test_small_parts.py draws them."""
+    if "tiny" in request.fixturenames:
+        monkeypatch.setattr("src.train.output.plot", lambda rows, path, **_: path.touch())
 
 
 def example(number):
@@ -125,6 +137,63 @@ def curve():
         return [{name: value for name, value in row.items() if "second" not in name} for row in read_metrics(folder / "metrics.jsonl")]
 
     return read
+
+
+# loads the libraries once, and makes a process for each training that is to be killed in the worst moment: a checkpoint is
+# written and not yet marked as whole
+HATCHERY = """
+import gc, json, os, signal, sys, traceback
+from src.models.libraries import routed
+with routed():
+    from src.train import checkpoints, classify, dpo, masked, sft, train
+
+mark = checkpoints.MarkWhole.on_save
+def on_save(self, args, state, control, **rest):
+    if state.global_step == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    mark(self, args, state, control, **rest)
+
+checkpoints.MarkWhole.on_save = on_save
+gc.freeze()
+for line in sys.stdin:
+    folder, file, overrides = json.loads(line)
+    child = os.fork()
+    if not child:
+        try:
+            os.chdir(folder)
+            train(train.load(file, *overrides))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def hatchery(tmp_path_factory):
+    """A process that trains what it is told, in processes that do not survive step 8."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    place, pipe = tmp_path_factory.mktemp("hatchery"), subprocess.PIPE
+    errors = place / "stderr"
+    with errors.open("w") as stream:
+        found = subprocess.Popen(
+            [sys.executable, "-c", HATCHERY], env=environment, cwd=place, stdin=pipe, stdout=pipe, stderr=stream, text=True
+        )
+    with found:
+        yield lambda order: (print(json.dumps(order), file=found.stdin, flush=True), found.stdout.readline().strip(), errors.read_text())[
+            1:
+        ]
+
+
+@pytest.fixture
+def kill_9(hatchery):
+    """A function that trains a project in this test's folder, in a process that is killed with -9 as it saves its step 8."""
+
+    def kill(*overrides, file="t.yaml"):
+        status, errors = hatchery([Path.cwd().as_posix(), file, overrides])
+        assert status == "-9", errors[-4000:]
+
+    return kill
 
 
 TOOL = {

@@ -1,11 +1,7 @@
 """Classifiers: a decoder with LoRA in each quantisation, an encoder with all its weights; killed, stopped early, loaded again."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +12,6 @@ from src.core.stage import folder
 from src.track.metrics import read_metrics
 from src.train import train
 
-ROOT = Path(__file__).parents[2]
 OUTPUT = folder("c", "train")
 WORDS = {"bearish": ("falls", "drops", "slides"), "neutral": ("meets", "moves", "files"), "bullish": ("rises", "gains", "soars")}
 THINGS = ("the bank", "oil", "gold", "the fund", "the index")
@@ -40,25 +35,6 @@ train:
   best: validation_macro_f1
   patience: 8
   classify: {labels: [bearish, neutral, bullish], watch: [validation_accuracy, validation_macro_f1]}
-"""
-
-# kill -9 in the worst moment: a checkpoint is written and not yet marked, and a better state than it knows of was kept
-KILLED = """
-import os, signal
-from src.models.libraries import routed
-from src.train import train
-with routed():
-    from src.train import checkpoints
-
-mark = checkpoints.MarkWhole.on_save
-def on_save(self, args, state, control, **rest):
-    if state.global_step == 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-    mark(self, args, state, control, **rest)
-
-checkpoints.MarkWhole.on_save = on_save
-import sys
-train(train.load("c.yaml", *sys.argv[1:]))
 """
 
 
@@ -113,7 +89,7 @@ def result():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", [(), ("train.quantization=int8",), FULL], ids=["nf4", "int8", "encoder"])
-def test_a_classifier_learns_resumes_and_predicts_the_same_when_loaded_again(project, overrides, monkeypatch):
+def test_a_classifier_learns_resumes_and_predicts_the_same_when_loaded_again(project, overrides, kill_9):
     """One training undisturbed, one killed with -9 and taken up; the kept weights give the figures that were measured."""
     import numpy as np
 
@@ -138,10 +114,7 @@ def test_a_classifier_learns_resumes_and_predicts_the_same_when_loaded_again(pro
     assert loss == pytest.approx(measured["validation_loss"], abs=1e-6)
 
     shutil.rmtree(OUTPUT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error", "-c", KILLED, *overrides]
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_9(*overrides, file="c.yaml")
     assert not (OUTPUT / "manifest.json").exists()
     train(project(*overrides))
     assert result() == undisturbed

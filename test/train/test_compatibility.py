@@ -38,6 +38,9 @@ REFUSED = {
     "dpo.loss: exo_pair takes the logarithm": ("task=dpo", "dpo.loss=exo_pair"),
     "dpo.label_smoothing: sigmoid smooths nothing": ("task=dpo", "dpo.label_smoothing=0.1"),
     "packing: task dpo packs nothing": ("task=dpo", "packing=true"),
+    "too_long: task dpo drops pairs that are too long": ("task=dpo", "too_long=truncate"),
+    "too_long: task classify has train.classify.too_long": ("task=classify", "too_long=truncate"),
+    "too_long: task pretrain cuts long documents into pieces": ("task=pretrain", "too_long=split"),
 }
 
 

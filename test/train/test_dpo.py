@@ -1,11 +1,7 @@
 """Preferences: margins rise, the reference stays what it was, a kill changes nothing."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,6 @@ from src.core.files import write_jsonl
 from src.models.trained import Trained
 from src.train import train
 
-ROOT = Path(__file__).parents[2]
 OUTPUT = Path("checkpoint/t/train")
 COLOURS = ("red", "green", "blue", "grey")
 THINGS = ("lamp", "door", "boat", "rope", "bell", "coat")
@@ -154,24 +149,8 @@ def test_all_weights_with_a_precomputed_reference(preferences):
         preferences("train.lora=null", "train.quantization=none")
 
 
-KILLED = """
-import os, signal
-from src.train import train
-from src.train import checkpoints
-
-mark = checkpoints.MarkWhole.on_save
-def on_save(self, args, state, control, **rest):
-    if state.global_step == 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-    mark(self, args, state, control, **rest)
-
-checkpoints.MarkWhole.on_save = on_save
-train(train.load("t.yaml", *{overrides!r}))
-"""
-
-
 @pytest.mark.parametrize("start", [False, True], ids=["new", "start"])
-def test_kill_9_and_again_is_the_same_run(preferences, project, curve, start):
+def test_kill_9_and_again_is_the_same_run(preferences, project, curve, kill_9, start):
     more = ()
     if start:
         train(project("train.max_steps=2"))
@@ -180,9 +159,6 @@ def test_kill_9_and_again_is_the_same_run(preferences, project, curve, start):
     train(preferences(*more))
     expected = curve(), (OUTPUT / "adapter" / "adapter_model.safetensors").read_bytes()
     shutil.rmtree("checkpoint")
-    code = KILLED.format(overrides=("train.task=dpo", "train.lora.dropout=0", "train.save_steps=2", *more))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_9("train.task=dpo", "train.lora.dropout=0", "train.save_steps=2", *more)
     train(preferences(*more))
     assert (curve(), (OUTPUT / "adapter" / "adapter_model.safetensors").read_bytes()) == expected

@@ -2,11 +2,7 @@
 
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +13,6 @@ from src.core.files import write_jsonl
 from src.models.trained import Trained
 from src.train import train
 
-ROOT = Path(__file__).parents[2]
 OUTPUT = Path("checkpoint/t/train")
 COLOURS = ("red", "green", "blue", "grey")
 THINGS = ("lamp", "door", "boat", "rope", "bell", "coat")
@@ -35,9 +30,14 @@ DOCUMENTS = [
 
 @pytest.fixture
 def texts(project):
-    """The project on 40 documents, and a function that loads it."""
-    write_jsonl(Path("corpus.jsonl"), DOCUMENTS)
-    return lambda *overrides: project(*COMMON, *overrides)
+    """A function that loads the project on 40 documents, or those in corpus.jsonl."""
+
+    def load(*overrides):
+        if not Path("corpus.jsonl").exists():
+            write_jsonl(Path("corpus.jsonl"), DOCUMENTS)
+        return project(*COMMON, *overrides)
+
+    return load
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def encoder(tmp_path_factory):
     PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(folder)
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    BertForMaskedLM(BertConfig(vocab_size=len(words), max_position_embeddings=64, **shape)).save_pretrained(folder)
+    BertForMaskedLM(BertConfig(vocab_size=len(words), max_position_embeddings=64, initializer_range=0.3, **shape)).save_pretrained(folder)
     return folder
 
 
@@ -75,7 +75,7 @@ def masked(texts, encoder):
     ids=["nf4", "all"],
 )
 def test_a_decoder_learns_the_text(texts, curve, settings):
-    manifest = train(texts("train.max_steps=16", "train.eval_steps=16", *settings))
+    manifest = train(texts("train.max_steps=12", "train.eval_steps=12", *settings))
     info = manifest.info
     assert info["validation_loss"] < 0.8 * info["validation_loss_before"]
     assert info["validation_perplexity"] == pytest.approx(math.exp(info["validation_loss"]))
@@ -84,15 +84,15 @@ def test_a_decoder_learns_the_text(texts, curve, settings):
     rows = [json.loads(line) for line in (OUTPUT / "losses.jsonl").read_text().splitlines()]
     assert {row["id"].partition("#")[0] for row in rows} <= {each["id"] for each in DOCUMENTS}
     loaded = Trained.of(OUTPUT).load()
-    assert document_loss(loaded, rows[0]["id"]) == pytest.approx(rows[0]["loss"], abs=1e-3)
+    first = next(row for row in rows if row["id"].endswith("#0"))
+    assert document_loss(loaded, first["id"].removesuffix("#0")) == pytest.approx(first["loss"], abs=1e-3)
 
 
 def document_loss(loaded, name):
+    """Nats a token of the first 24."""
     import torch
 
-    document, _, part = name.partition("#")
-    assert part == "0"
-    [text] = [each["text"] for each in DOCUMENTS if each["id"] == document]
+    [text] = [each["text"] for each in DOCUMENTS if each["id"] == name]
     eos = loaded.tokenizer.eos_token_id
     ids = torch.tensor([[*loaded.tokenizer(text)["input_ids"], eos][:24]])
     with torch.no_grad():
@@ -114,15 +114,17 @@ def test_every_token_is_learned_once(texts, monkeypatch, apart):
 
     monkeypatch.setattr(Monitor, "count", note)
     settings = ("train.max_steps=null", "train.epochs=1", "train.effective_batch=1", "train.pretrain.validation=0")
+    few = DOCUMENTS[:12]
+    write_jsonl(Path("corpus.jsonl"), few)
     train(texts(f"train.pretrain.apart={apart}", *settings))
     tokenizer = load_tokenizer("tiny")
-    whole = [[*tokenizer(each["text"])["input_ids"], tokenizer.eos_token_id] for each in DOCUMENTS]
+    whole = [[*tokenizer(each["text"])["input_ids"], tokenizer.eos_token_id] for each in few]
     starts = [batch["cu_seq_lens_q"].tolist() for batch in seen]
     rows = [batch["input_ids"][0, a:b].tolist() for batch, place in zip(seen, starts, strict=True) for a, b in pairwise(place)]
     assert sorted(token for row in rows for token in row) == sorted(token for row in whole for token in row)
     assert max(map(len, rows)) == 24
     ends = sum(row.count(tokenizer.eos_token_id) for row in rows)
-    assert ends == 40
+    assert ends == 12  # at the end of a document, not of each piece of it
     # apart: a document never begins inside a row; in a stream nearly every row goes on into the next
     inner = sum(tokenizer.eos_token_id in row[:-1] for row in rows)
     assert (inner == 0) == apart
@@ -137,6 +139,22 @@ def test_records_of_a_stage_are_read_and_empty_ones_dropped(texts):
     assert manifest.counts == {"read": 6, "kept": 5, "dropped": 1, "reasons": {"empty": 1}}
 
 
+def test_what_is_cut_loses_no_token_and_leaves_none_alone():
+    from array import array
+
+    from src.train.texts import Document, Frame, blocks, framed_pieces, pieces
+
+    documents = [Document(f"d:{n}", array("i", range(10, 10 + n)), array("i", range(n)), "") for n in (1, 7, 8, 9, 16)]
+    frame = Frame((1,), (2,))
+    whole = [1, *range(10, 26), 2]
+    cut = pieces(documents, frame=frame, length=9)
+    assert [len(row.ids) for row in cut] == [3, 9, 8, 2, 9, 2, 9, 9]  # 10 tokens are 8 and 2: from one alone nothing is learned
+    assert [token for row in cut[-2:] for token in row.ids] == whole
+    assert [len(row.ids) for row in framed_pieces(documents, frame=frame, length=9)] == [3, 9, 9, 3, 9, 4, 9, 9, 4]
+    assert sum(len(row.ids) for row in blocks(documents, frame=frame, length=10)) == 51
+    assert [len(row.ids) for row in blocks(documents, frame=frame, length=10)] == [10, 10, 10, 10, 9, 2]
+
+
 def test_a_dataset_of_conversations_is_no_text(texts, project):
     with pytest.raises(MlxError, match="holds no records") as error:
         train(project("train.task=pretrain"))
@@ -144,15 +162,20 @@ def test_a_dataset_of_conversations_is_no_text(texts, project):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [("train.lora=null", "train.learning_rate=5.0e-3"), ("train.lora.r=8",), ("train.quantization=nf4",)],
-    ids=["all", "lora", "nf4"],
+    ("settings", "bound"),
+    [
+        # five tokens of equal number: who knows no more than that has a loss of ln 5 = 1.61
+        (("train.lora=null", "train.learning_rate=1.0e-2", "train.max_steps=60"), 1.2),
+        # the frozen weights are random, so that the adapter comes no further than that; but it comes from 5.4
+        (("train.quantization=nf4", "train.learning_rate=3.0e-2", "train.max_steps=30"), 3.0),
+    ],
+    ids=["all", "nf4"],
 )
-def test_an_encoder_learns_to_fill_in(masked, settings):
-    manifest = train(masked("train.max_steps=60", "train.eval_steps=60", "train.learning_rate=1.0e-2", *settings))
+def test_an_encoder_learns_to_fill_in(masked, settings, bound):
+    write_jsonl(Path("corpus.jsonl"), [{"id": f"bell:{n}", "text": "The bell is red. " * (1 + n % 5)} for n in range(40)])
+    manifest = train(masked("train.effective_batch=8", "train.micro_batch=8", "train.eval_steps=60", *settings))
     info = manifest.info
-    # beside random frozen weights an adapter learns little, but it learns
-    assert info["validation_loss"] < (0.9 if settings[0] == "train.lora=null" else 0.99) * info["validation_loss_before"]
+    assert info["validation_loss"] < bound < 5 < info["validation_loss_before"]
     loaded = Trained.of(OUTPUT).load()
     assert "MaskedLM" in type(loaded.model.get_base_model() if hasattr(loaded.model, "get_base_model") else loaded.model).__name__
 
@@ -206,24 +229,8 @@ def test_what_cannot_be_is_said_at_its_key(masked, texts):
         train(masked("train.model=./tiny"))
 
 
-KILLED = """
-import os, signal
-from src.train import train
-from src.train import checkpoints
-
-mark = checkpoints.MarkWhole.on_save
-def on_save(self, args, state, control, **rest):
-    if state.global_step == 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-    mark(self, args, state, control, **rest)
-
-checkpoints.MarkWhole.on_save = on_save
-train(train.load("t.yaml", *{overrides!r}))
-"""
-
-
 @pytest.mark.parametrize("kind", ["causal", "masked"])
-def test_kill_9_and_again_is_the_same_run(texts, encoder, curve, kind):
+def test_kill_9_and_again_is_the_same_run(texts, encoder, curve, kill_9, kind):
     more = (
         ("train.lora=null", "train.neftune=5")
         if kind == "causal"
@@ -234,9 +241,6 @@ def test_kill_9_and_again_is_the_same_run(texts, encoder, curve, kind):
     train(texts(*more))
     expected = curve(), weights.read_bytes()
     shutil.rmtree("checkpoint")
-    code = KILLED.format(overrides=(*COMMON, *more, "train.save_steps=2"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_9(*COMMON, *more, "train.save_steps=2")
     train(texts(*more))
     assert (curve(), weights.read_bytes()) == expected
