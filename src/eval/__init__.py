@@ -15,6 +15,7 @@ from src.eval.grounded import Grounded
 from src.eval.json_schema import JsonSchema
 from src.eval.length import Length
 from src.eval.llm_judge import LlmJudge
+from src.eval.lm_eval import LmEval
 from src.eval.perplexity import Perplexity
 from src.eval.rouge import Rouge
 from src.eval.safety import Safety
@@ -23,7 +24,19 @@ from src.eval.tool_calls import ToolCalls
 from src.eval.toxicity import Toxicity
 
 Metric = Annotated[
-    Perplexity | ToolCalls | Style | Classification | Grounded | Exact | Rouge | JsonSchema | Length | LlmJudge | Safety | Toxicity,
+    Perplexity
+    | ToolCalls
+    | Style
+    | Classification
+    | Grounded
+    | Exact
+    | Rouge
+    | JsonSchema
+    | Length
+    | LlmJudge
+    | Safety
+    | Toxicity
+    | LmEval,
     Field(discriminator="type"),
 ]
 

@@ -1,11 +1,12 @@
 """How much a model is surprised by what the assistant really said."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from src.core.config import Config
-from src.eval.measure import Evidence, Finding, Measure
+from src.eval.measure import Evidence, Finding, Measure, Row
 
 
 class Perplexity(Config):
@@ -26,7 +27,20 @@ class Perplexity(Config):
         if not any(tokens.values()):
             return Finding(missing=dict.fromkeys(self.names, "no held-out row has an assistant's token"))
         both = zip(self.names, (tokens, in_bytes), strict=True)
-        return Finding([Measure(name, rows, lower_is_better=True, exponential=True) for name, rows in both])
+        measures = [Measure(name, rows, lower_is_better=True, exponential=True) for name, rows in both]
+        return Finding(measures, detail={"perplexity": {"sources": _by_source(evidence.likelihoods)}})
+
+
+def _by_source(likelihoods: Mapping[str, list[Row]]) -> dict[str, dict[str, float]]:
+    """Perplexity of each document that more than one row was made from, by model."""
+    found: dict[str, dict[str, float]] = {}
+    for model, rows in likelihoods.items():
+        for source in sorted({row.group for row in rows}):
+            its = [row for row in rows if row.group == source]
+            if len(its) > 1:
+                mean = sum(row.value for row in its) / sum(row.weight for row in its)
+                found.setdefault(source, {"rows": len(its)})[model] = math.exp(min(mean, 700.0))
+    return found
 
 
 def _why(nats: float, tokens: float) -> str:

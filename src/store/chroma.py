@@ -31,7 +31,11 @@ class Chroma(Config):
         except ImportError:
             raise missing("chroma", "chromadb") from None
         folder.mkdir(parents=True, exist_ok=True)
-        client = chromadb.PersistentClient(path=str(folder.resolve()), settings=Settings(anonymized_telemetry=False))
+        try:
+            client = chromadb.PersistentClient(path=str(folder.resolve()), settings=Settings(anonymized_telemetry=False))
+        except BaseException:
+            chromadb.api.client.SharedSystemClient.clear_system_cache()  # else the next try here gets what this one left half open
+            raise
         graph = {"space": "ip", "ef_search": self.ef_search, "ef_construction": 200, "max_neighbors": 32}
         # without an embedding function of its own, which would want the network
         collection = client.get_or_create_collection(name, configuration={"hnsw": graph}, embedding_function=None)

@@ -50,17 +50,28 @@ def test_perplexity_is_what_the_models_give(project, trained, examples):
     from src.models.trained import Trained
 
     evaluate(evaluate.load(project("{metrics: [{type: perplexity}], batch_size: 5}")))
-    figure = json.loads((OUT / "metrics.json").read_text())["metrics"][0]
+    found = json.loads((OUT / "metrics.json").read_text())
+    figure, in_bytes = found["metrics"]
+    sources = found["detail"]["perplexity"]["sources"]
+    assert {name: each["rows"] for name, each in sources.items()} == {"log0.txt": 3, "log1.txt": 3}
     for name, loaded in (("tuned", Trained.of(trained).load()), ("base", Trained.of(trained).load_base())):
-        nats = tokens = 0
+        nats = tokens = size = 0
+        by_source = {"log0.txt": [0.0, 0], "log1.txt": [0.0, 0]}
         for example in examples:
             row = encode(loaded.tokenizer, example["messages"], example["tools"])
             with torch.no_grad():
                 chances = loaded.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
             learned = [at for at in range(1, len(row.ids)) if row.mask[at]]
-            nats -= sum(float(chances[at - 1, row.ids[at]]) for at in learned)
-            tokens += len(learned)
+            lost = -sum(float(chances[at - 1, row.ids[at]]) for at in learned)
+            nats, tokens = nats + lost, tokens + len(learned)
+            size += len(loaded.tokenizer.decode([row.ids[at] for at in learned], skip_special_tokens=True).encode())
+            if example["sources"]:
+                told = by_source[f"log{int(example['sources'][0][-1]) % 2}.txt"]
+                told[0], told[1] = told[0] + lost, told[1] + len(learned)
         assert figure["models"][name]["value"] == pytest.approx(math.exp(nats / tokens), rel=1e-4)
+        assert in_bytes["models"][name]["value"] == pytest.approx(math.exp(nats / size), rel=1e-4)
+        for source, (lost, count) in by_source.items():
+            assert sources[source][name] == pytest.approx(math.exp(lost / count), rel=1e-4)
     assert not (OUT / "predictions/tuned.jsonl").exists()  # no metric reads answers
 
 

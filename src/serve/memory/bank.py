@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -67,12 +68,12 @@ class Bank:
         self.chunked: dict[str, tuple[str, list[Chunk]]] = {}
         """Each file's text and passages, so that only what changed is cut again."""
         self.lock = _locked(index)
-        try:
+        with ExitStack() as closing:
+            closing.callback(self.lock.release)
             self.embedded = Embedded(config.embedder, index)
+            closing.callback(self.embedded.close)
             self.store, self.changes = self._opened(config, project, index)
-        except BaseException:
-            self.lock.release()
-            raise
+            closing.pop_all()
 
     def reload(self) -> Changes:
         """Take up what changed in the files since, and forget what is gone; cheap where nothing did.
@@ -136,7 +137,11 @@ class Bank:
 
         def attempt() -> tuple[Vectors, Changes]:
             store: Vectors = config.store.open(folder, name=name, dimension=self.embedded.dimension)
-            return store, self._reconciled(store)
+            try:
+                return store, self._reconciled(store)
+            except BaseException:
+                store.close()
+                raise
 
         kept_here = folder.exists()
         try:
