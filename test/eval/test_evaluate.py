@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -182,14 +183,14 @@ def test_gates_on_unknown_figures_and_metrics_given_twice_are_config_errors(proj
         evaluate.load(project("{metrics: [{type: style}, {type: style, samples: 30}]}"))
 
 
-def test_the_base_of_a_model_without_an_adapter_is_loaded_beside_it():
-    from types import SimpleNamespace
+def test_the_base_of_a_model_without_an_adapter_is_loaded_beside_it(trained):
+    from src.eval.weights import Weights
+    from src.models.trained import Trained
 
-    from src.eval.evaluate import _standing
-
-    trained = SimpleNamespace(adapter=None, load_base=lambda: SimpleNamespace(model="base"))
-    found = []
-    for name in ("base", "tuned"):
-        with _standing(name, trained, SimpleNamespace(model="tuned")) as model:
-            found.append(model)
-    assert found == ["base", "tuned"]
+    whole = SimpleNamespace(adapter=None, load_base=lambda: "base", load=lambda: "tuned")
+    tuned, base = Weights(whole), Weights(whole, is_base=True)
+    with base.open(tuned) as one, tuned.open(tuned) as other:
+        assert (one, other) == ("base", "tuned")
+    tuned = Weights(Trained.of(trained))
+    with tuned.open(tuned) as one, Weights(Trained.of(trained), is_base=True).open(tuned) as other:
+        assert one is other  # its adapter is off meanwhile
