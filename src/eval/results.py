@@ -10,7 +10,7 @@ from src.core.seeds import derive
 from src.eval.bootstrap import Interval, difference, estimate, interval
 from src.eval.gates import Gate, Verdict, above, below, worst
 from src.eval.measure import BASE, TUNED, Finding, Measure, Row
-from src.eval.significance import flips, holm, mcnemar
+from src.eval.significance import flips, holm, mcnemar, signs
 
 CONFIDENCE = 0.95
 
@@ -64,8 +64,10 @@ def _comparison(measure: Measure, one: str, other: str, seed: int) -> dict[str, 
     """`other` against `one` on the same rows, with the p-value of the test that fits."""
     change = _change(measure, measure.rows, seed, before=one, after=other)
     counts = flips(measure.rows[one], measure.rows[other]) if measure.figure is None and change.unit == "row" else None
-    p = mcnemar(*counts) if counts else 1.0 if change.p is None else change.p
-    test = "McNemar, exact" if counts else "paired bootstrap"
+    if counts or change.p is None:  # where all rows change alike no resample differs: a sign test remains
+        p, test = mcnemar(*(counts or signs(measure.rows[one], measure.rows[other]))), "McNemar, exact" if counts else "sign test"
+    else:
+        p, test = change.p, "paired bootstrap"
     return {"model": other, "against": one, **_plain(change), "p": p, "test": test, "flipped": counts, "lower": measure.lower_is_better}
 
 

@@ -44,6 +44,13 @@ def flips(before: Sequence[Row], after: Sequence[Row]) -> tuple[int, int] | None
     return sum(one.value > other.value for one, other in pairs), sum(one.value < other.value for one, other in pairs)
 
 
+def signs(before: Sequence[Row], after: Sequence[Row]) -> tuple[int, int]:
+    """Rows that fell, and rows that rose."""
+    by_id = {row.id: row for row in before}
+    changes = [row.value / (row.weight or 1.0) - by_id[row.id].value / (by_id[row.id].weight or 1.0) for row in after if row.id in by_id]
+    return sum(each < 0 for each in changes), sum(each > 0 for each in changes)
+
+
 def detectable(units: int, *, confidence: float = 0.95, discordant: float = DISCORDANT) -> float:
     """Least true difference of two shares that so many independent pairs see four times in five (Connor 1987, simplified).
 

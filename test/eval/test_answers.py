@@ -92,7 +92,7 @@ def test_tags_choose_rows(scored, metric):
 
 
 def test_figures_become_results(asked, evidence):
-    cases = asked(*["a b c"] * 6)
+    cases = asked(*["a b c"] * 12)
     both = {"base": {case.id: "c" for case in cases}, "tuned": {case.id: "a b c" for case in cases}}
     found = results([metric.score(evidence(cases, both)) for metric in (Exact(), Rouge(), Length())], [], 1)
     gap = next(figure for figure in found["metrics"] if figure["name"] == "length.gap")
