@@ -18,7 +18,13 @@ STOPPED = 130
 """What a command stopped by Ctrl-C exits with."""
 EXTRAS = {"vllm": "gpu", "jupyterlab": "notebook", "redis": "redis"}
 """Packages that come with an extra, and which."""
-OWN: dict[str, Callable[..., None]] = {"build": stages.build, "label": stages.label, "train": training.train}
+OWN: dict[str, Callable[..., None]] = {
+    "build": stages.build,
+    "label": stages.label,
+    "train": training.train,
+    "eval": stages.evaluate,
+    "serve": serving.serve,
+}
 """Commands of stages that can do more than run."""
 Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from src.cli.arguments import Arguments, opened
+from src.cli.stages import run_stage
 from src.core.errors import MlxError, did_you_mean
 
 if TYPE_CHECKING:
@@ -117,3 +118,11 @@ def _access(arguments: list[str] | None) -> Folder:
     if access is None:
         raise MlxError(f"{project.file}: has no serve.access", "add serve: {access: {roles: {user: {requests_per_minute: 60}}}} to it")
     return project, access, folder(project.name, "serve")
+
+
+def serve(
+    arguments: Arguments = None,
+    force: Annotated[bool, typer.Option("--force", help="Serve even a model that failed an eval gate.")] = False,
+) -> None:
+    """Run the server."""
+    run_stage("serve", opened(arguments), force=force)

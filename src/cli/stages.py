@@ -67,6 +67,23 @@ def build(
             typer.echo(line)
 
 
+def evaluate(
+    arguments: Arguments = None,
+    force: Annotated[bool, typer.Option("--force", help="Ask the models again, even where their answers are kept.")] = False,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Of `diff`: whose rows; the tuned model's if unset.")] = None,
+) -> None:
+    """Run the stage; `mlx eval diff A B` tells what flipped between the outputs of two evaluations."""
+    if arguments and arguments[0] == "diff":
+        if len(arguments) != 3:
+            raise MlxError("diff compares two folders", "as in mlx eval diff data/twain/eval data/twain/eval_before")
+        from src.eval.diff import diff
+
+        for line in diff(Path(arguments[1]), Path(arguments[2]), model):
+            typer.echo(line)
+        return
+    run_stage("eval", opened(arguments), force=force)
+
+
 def check(project: "Project") -> None:
     """Run the checks of a dataset that is built; exit 1 where one fails."""
     from src.build.check import check as verdicts
@@ -124,7 +141,7 @@ def conclude(manifest: "Manifest", project: "Project") -> None:
     from src.core.stage import folder
     from src.eval import exit_code
 
-    typer.echo(f"\n{manifest.info['table']}\n\nReport: {folder(project.name, 'eval') / 'report.md'}\nNext:")
+    typer.echo(f"\n{manifest.info['table']}\n\nReport: {folder(project.name, 'eval') / 'report.html'}\nNext:")
     for command, what in _next(project):
         typer.echo(f"  {command}   # {what}")
     if code := exit_code(manifest):

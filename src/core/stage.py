@@ -75,7 +75,7 @@ class Stage(Generic[C]):
         inputs = self.inputs(project)
         key = self.key(project, inputs)
         if self.service:
-            return self._serve(config, project, output, inputs, key)
+            return self._serve(config, project, output, inputs, key, fresh=force)
         done = Manifest.find(output)
         if done and done.key == key and not force:
             self._log(done, output, "is up to date")
@@ -146,10 +146,12 @@ class Stage(Generic[C]):
         shutil.rmtree(output / ".work", ignore_errors=True)
         return manifest
 
-    def _serve(self, config: C, project: Project, output: Path, inputs: dict[str, tuple[Upstream, ...]], key: str) -> Manifest:
+    def _serve(
+        self, config: C, project: Project, output: Path, inputs: dict[str, tuple[Upstream, ...]], key: str, *, fresh: bool
+    ) -> Manifest:
         with logged_to(self._log_file(project)), _Alone(output):
             start = time.perf_counter()
-            run = self._begin(project, output, output, inputs)
+            run = self._begin(project, output, output, inputs, fresh=fresh)
             self.work(config, run)
         return self._manifest(config, run, key, {}, start)
 

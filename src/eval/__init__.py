@@ -9,6 +9,8 @@ from src.core.manifest import Manifest
 from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.eval.classification import Classification
+from src.eval.contamination import Contamination
+from src.eval.engine import EngineChoice, InProcess
 from src.eval.exact import Exact
 from src.eval.gates import Gate
 from src.eval.grounded import Grounded
@@ -16,6 +18,7 @@ from src.eval.json_schema import JsonSchema
 from src.eval.length import Length
 from src.eval.llm_judge import LlmJudge
 from src.eval.lm_eval import LmEval
+from src.eval.models import BaseModel, ModelChoice, TunedModel
 from src.eval.perplexity import Perplexity
 from src.eval.rouge import Rouge
 from src.eval.safety import Safety
@@ -48,6 +51,12 @@ class EvalConfig(StageConfig):
     """What to measure; of a classifier `classification` if nothing is said."""
     gates: tuple[Gate, ...] = ()
     """Bars; one that is failed makes the command end with exit code 1, one left undecided with 3."""
+    models: tuple[ModelChoice, ...] = (BaseModel(), TunedModel())
+    """What is compared: `base`, `tuned`, a `folder` of an earlier training, a model behind an `api`."""
+    engine: EngineChoice = InProcess()
+    """What generates the answers of models on disk: `transformers`, in this process, or `vllm`, started for it."""
+    contamination: Contamination | None = Contamination()
+    """How test rows are looked for among training rows before anything is asked; null: not at all."""
     split: Literal["test", "validation", "train"] = "test"
     """The rows to measure on."""
     limit: int | None = Field(200, ge=1)
@@ -60,14 +69,24 @@ class EvalConfig(StageConfig):
     @model_validator(mode="after")
     def gates_are_measured(self) -> Self:
         """Name a gate on a figure that no metric here gives, and a metric that is there twice."""
-        types = [metric.type for metric in self.metrics]
+        types: list[str] = [metric.type for metric in self.metrics]
         if twice := next((kind for kind in types if types.count(kind) > 1), None):
             raise ValueError(f"metrics: {twice!r} is there twice")
+        if same := next((name for name in self.model_names if self.model_names.count(name) > 1), None):
+            raise ValueError(f"models: two are called {same!r}")
         names = [name for metric in self.metrics for name in metric.names]
         for gate in self.gates:
             if gate.metric not in names:
                 raise ValueError(f"gates: no metric here gives {gate.metric!r}{did_you_mean(gate.metric, names)}")
+            for model in (gate.model, gate.against):
+                if model is not None and model not in self.model_names:
+                    raise ValueError(f"gates: no model here is called {model!r}{did_you_mean(model, self.model_names)}")
         return self
+
+    @property
+    def model_names(self) -> list[str]:
+        """What the models are called."""
+        return [model.name for model in self.models]
 
 
 @stage(reads={"dataset": ("build",), "model": ("train",), "records": ("label", "dedup", "scrape", None)})
@@ -80,16 +99,24 @@ def eval(config: EvalConfig, run: Run) -> None:  # noqa: A001
         metrics = config.metrics if "metrics" in config.model_fields_set else (Classification(),)
         evaluate_classifier(run, metrics=metrics, gates=config.gates, split=config.split, limit=config.limit, batch_size=config.batch_size)
         return
-    from src.eval.evaluate import evaluate
+    from src.eval.evaluate import Plan, evaluate
 
+    models = config.models
+    if made and made.info.get("weights") == "." and "models" not in config.model_fields_set:
+        models = (TunedModel(),)  # an export: it has no base
     evaluate(
         run,
-        metrics=config.metrics,
-        gates=config.gates,
-        split=config.split,
-        limit=config.limit,
-        max_new_tokens=config.max_new_tokens,
-        batch_size=config.batch_size,
+        Plan(
+            metrics=config.metrics,
+            gates=config.gates,
+            models=models,
+            engine=config.engine,
+            contamination=config.contamination,
+            split=config.split,
+            limit=config.limit,
+            max_new_tokens=config.max_new_tokens,
+            batch_size=config.batch_size,
+        ),
     )
 
 

@@ -29,6 +29,8 @@ class Interval:
     units: int
     """How many independent things the range was drawn from."""
     unit: Literal["source", "row"]
+    p: float | None = None
+    """Of a difference: the probability of one as large where there is none (two-sided bootstrap); None where no spread shows."""
 
 
 def interval(
@@ -45,7 +47,7 @@ def interval(
         point, draws = float(figure(sums.sum(0))), _figure_draws(sums, seed, figure)
     else:
         value, weight = _sums(rows, codes, count)
-        point, draws = float(_figure(value.sum(), weight.sum(), exponential)), _draws(value, weight, seed, exponential)
+        point, draws = float(_figure(value.sum(), weight.sum(), exponential)), _draws([(value, weight)], seed, exponential)[0]
     low, high = _range(draws, confidence)
     if low == high and (not figure or point == 1):
         low, high = _wilson(point, count, confidence) if 0 <= point <= 1 and not exponential else (0.0, math.inf)
@@ -77,13 +79,14 @@ def difference(
     else:
         sums = [_sums(rows, codes, count) for rows in (before, after)]
         points = [float(_figure(value.sum(), weight.sum(), exponential)) for value, weight in sums]
-        drawn = [_draws(value, weight, seed, exponential) for value, weight in sums]
+        drawn = _draws(sums, seed, exponential)
     point = points[1] - points[0]
     low, high = _range(drawn[1] - drawn[0], confidence)
+    p = None if low == high else _two_sided(drawn[1] - drawn[0])
     if low == high and (not figure or 1 in points):
         are_rates = not exponential and all(0 <= each <= 1 for each in points)
         low, high = _newcombe(points[0], points[1], count, confidence) if are_rates else (-math.inf, math.inf)
-    return Interval(point, low, high, len(after), count, unit)
+    return Interval(point, low, high, len(after), count, unit, p)
 
 
 def estimate(rows: Sequence[Row], *, exponential: bool = False, figure: Figure | None = None) -> float:
@@ -108,15 +111,17 @@ def _sums(rows: Sequence[Row], codes: NDArray[np.intp], count: int) -> tuple[Flo
     return value.astype(np.float64), weight.astype(np.float64)
 
 
-def _draws(value: Floats, weight: Floats, seed: int, exponential: bool) -> Floats:
-    """The figure in each resample; the same seed and number of units draw the same units."""
-    count = len(value)
+def _draws(sums: Sequence[tuple[Floats, Floats]], seed: int, exponential: bool) -> list[Floats]:
+    """The figure of each pair of values and weights in each resample; the same seed and number of units draw the same units."""
+    count = len(sums[0][0])
     chance = np.random.default_rng(seed)
-    found = []
+    found: list[list[Floats]] = [[] for _ in sums]
     for _ in range(RESAMPLES // _CHUNK):
         drawn = chance.integers(0, count, size=(_CHUNK, count))
-        found.append(_figure(value[drawn].sum(1), weight[drawn].sum(1), exponential))
-    return np.concatenate(found)
+        for (value, weight), draws in zip(sums, found, strict=True):
+            even = (weight == weight[0]).all()  # as those of single rows are: their sum needs no drawing
+            draws.append(_figure(value[drawn].sum(1), weight[0] * count if even else weight[drawn].sum(1), exponential))
+    return [np.concatenate(draws) for draws in found]
 
 
 def _part_sums(rows: Sequence[Row], codes: NDArray[np.intp], count: int) -> Floats:
@@ -145,6 +150,12 @@ def _range(draws: Floats, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _two_sided(draws: Floats) -> float:
+    """Twice the share of resamples on the other side of zero (Davison & Hinkley 1997, 4.4); never 0."""
+    below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
+    return min(1.0, 2 * (1 + min(below, above)) / (1 + len(draws)))
 
 
 def _wilson(rate: float, count: int, confidence: float) -> tuple[float, float]:

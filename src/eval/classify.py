@@ -1,20 +1,23 @@
 """One evaluation of a classifier, from held-out rows to the report: it is asked once, metrics read, gates judge."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from src.core.errors import MlxError
-from src.core.files import write_jsonl
+from src.core.files import digest, to_json, write_jsonl
 from src.core.ledger import Drop
 from src.core.records import Example
 from src.core.run import Run
 from src.eval.cases import chosen, group, read_examples
 from src.eval.classification import guess
-from src.eval.evaluate import SCHEMA, Metric, documents_of, publish
+from src.eval.evaluate import SCHEMA, Metric, documents_of, publish, write_scores
 from src.eval.gates import Gate
 from src.eval.measure import BASE, TUNED, Classified, Evidence
-from src.eval.predictions import Journal, classes
+from src.eval.predictions import Predictions, by_batches, opened
 from src.eval.results import results
+from src.eval.weights import VERSION
+from src.llm.client import Reply
 from src.models.class_tokens import class_text
 from src.models.classifier import Classifier, LoadedClassifier
 from src.models.conversation import Fault
@@ -50,6 +53,7 @@ def evaluate_classifier(
     found = {"schema": SCHEMA, "settings": settings, **results(findings, gates, run.seed)}
     found["missing"] |= {metric.type: "the model is a classifier" for metric in metrics if metric.reads != "classes"}
     found["examples"] = _wrong(rows, trained.labels)
+    write_scores(run, [each for finding in findings for each in finding.measures])
     publish(run, found)
 
 
@@ -81,9 +85,15 @@ def _asked(run: Run, loaded: LoadedClassifier, rows: dict[str, list[int]], batch
         todo = list(batches)
         return run.progress(todo, total=len(todo), unit="batch", desc="eval")
 
-    journal = Journal(run.work / f"{TUNED}.classes.jsonl")
-    found = classes(journal, loaded, rows, batch_size=batch_size, track=track)
-    return {row["id"]: tuple(row["probabilities"]) for row in found}
+    def make(names: list[str]) -> list[Reply]:
+        found = loaded.probabilities([rows[name] for name in names], batch_size=batch_size)
+        return [Reply(to_json(shares.tolist())) for shares in found]
+
+    made = run.input("model").fingerprint
+    with opened(run.cache) as kept:
+        found = Predictions(kept, digest([VERSION, made, "classes"]), rows, fresh=run.fresh)
+        by_batches(found, {name: len(ids) for name, ids in rows.items()}, make, size=batch_size, track=track)
+        return {name: tuple(json.loads(reply.text)) for name, reply in found.all().items()}
 
 
 def _classified(run: Run, trained: Classifier, examples: Sequence[Example], shares: dict[str, tuple[float, ...]]) -> list[Classified]:

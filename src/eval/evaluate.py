@@ -1,31 +1,35 @@
 """One evaluation from held-out rows to the report: models answer once, metrics read, gates judge."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from src.core.errors import MlxError
 from src.core.files import to_json, write_jsonl, write_text
-from src.core.ledger import Drop
 from src.core.records import Example, Record
 from src.core.run import Run
-from src.eval.cases import Case, cases, chosen, group, read_examples, used
+from src.eval.asking import Asking
+from src.eval.blocks import markdown
+from src.eval.cases import chosen, read_examples, used
+from src.eval.contamination import Contamination
+from src.eval.engine import EngineChoice, Servers
 from src.eval.gates import Gate
-from src.eval.measure import BASE, TUNED, Evidence, Finding, Row
+from src.eval.held import Held, hold, nothing_left
+from src.eval.measure import Evidence, Finding, Measure, Row
+from src.eval.models import BaseModel, ModelChoice, Release, Remote
+from src.eval.page import page
 from src.eval.plots import plot_classes, plot_confusion, plot_figures
-from src.eval.predictions import Journal, answers, likelihoods
-from src.eval.report import markdown, summary_table
+from src.eval.predictions import opened, rows
+from src.eval.report import blocks, summary_table
 from src.eval.results import results
 from src.eval.samples import worst_answers
-from src.models.generate import Generator, context_of
-from src.models.template import Encoded, UnfitError, encode, prompt_ids
+from src.eval.seen import refuse, seen, training_rows
+from src.eval.significance import told
+from src.eval.weights import Weights
+from src.llm.client import Reply
 from src.models.trained import Trained
 
-if TYPE_CHECKING:
-    from src.models.load import Loaded
-
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Metric(Protocol):
@@ -43,152 +47,167 @@ class Metric(Protocol):
         """Turn what the models did into figures."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation is asked to do."""
+
+    metrics: Sequence[Metric]
+    gates: Sequence[Gate]
+    models: Sequence[ModelChoice]
+    engine: EngineChoice
+    contamination: Contamination | None
+    split: str
+    limit: int | None
+    max_new_tokens: int
+    batch_size: int
+
+
 @dataclass
-class Held:
-    """Held-out rows, as the model will see them."""
+class Gathered:
+    """What the models did."""
 
-    cases: list[Case] = field(default_factory=list)
-    prompts: dict[str, list[int]] = field(default_factory=dict)
-    """By case."""
-    encoded: dict[str, Encoded] = field(default_factory=dict)
-    """By example."""
-    bytes_of: dict[str, int] = field(default_factory=dict)
-    places: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    """Group and tags, by example."""
+    said: dict[str, dict[str, Reply]] = field(default_factory=dict)
+    liked: dict[str, dict[str, tuple[float, int]]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Cases that a model left unanswered, and why."""
 
 
-def evaluate(
-    run: Run, *, metrics: Sequence[Metric], gates: Sequence[Gate], split: str, limit: int | None, max_new_tokens: int, batch_size: int
-) -> None:
-    """Measure, and write predictions, `metrics.json`, plots and `report.md`."""
+def evaluate(run: Run, plan: Plan) -> None:
+    """Measure, and write predictions, scores, `metrics.json`, plots and the report."""
     dataset = run.input("dataset")
     trained = Trained.of(run.input("model").path)
-    examples = read_examples(dataset.path, split)
-    loaded = trained.load()
-    held = hold(run, examples, loaded, chosen(examples, limit, run.seed))
-    needed = {metric.reads for metric in metrics}
-    said, liked = ask(run, trained, loaded, held, needed, max_new_tokens, batch_size)
+    examples = read_examples(dataset.path, plan.split)
+    names = chosen(examples, plan.limit, run.seed)
+    on_disk, tuned = weights_of(plan.models, trained)
+    coders = list(on_disk.values()) or [tuned]
+    held = hold(run, [each for each in examples if each["id"] in names], coders, documents_of(run))
+    learned = learned_before(run, plan, dataset.path, [each for each in examples if each["id"] in held.places])
+    sees = told(len(held.cases), len({case.group for case in held.cases}))
+    run.log.info("%s", sees)
+    with opened(run.cache) as kept:
+        asking = Asking(run, kept, plan.engine, plan.max_new_tokens, plan.batch_size)
+        gathered = ask(asking, plan, held, on_disk, tuned)
+    run.log.info("%d questions asked, %d answered before", asking.made, asking.known)
+    for drop in held.without(gathered.failed):
+        run.ledger.drop(drop)
+    run.ledger.keep(len(held.places))
+    if not held.cases:
+        raise nothing_left(run)
+    write_predictions(run, held, gathered)
     outside = used(examples)
     evidence = Evidence(
         cases=held.cases,
-        answers=said,
-        likelihoods=liked,
+        answers={name: {case.id: said[case.id].text for case in held.cases} for name, said in gathered.said.items()},
+        likelihoods={name: _likelihoods(held, liked) for name, liked in gathered.liked.items()},
         bytes_of=held.bytes_of,
         records=(record for record in _records(run) if record.id not in outside),
         persona=dataset.manifest.info.get("persona") if dataset.manifest else None,
         seed=run.seed,
         cache=run.cache,
     )
-    findings = [metric.score(evidence) for metric in metrics]
+    findings = [metric.score(evidence) for metric in plan.metrics]
     for drop in (each for finding in findings for each in finding.drops):
         run.ledger.drop(drop)
     settings = {
         "base": trained.base,
         "quantization": trained.quantization,
-        "split": split,
+        "split": plan.split,
         "rows": len(held.places),
         "rows_in_split": len(examples),
         "turns": len(held.cases),
-        "limit": limit,
-        "max_new_tokens": max_new_tokens,
-        "batch_size": batch_size,
+        "limit": plan.limit,
+        "max_new_tokens": plan.max_new_tokens,
+        "batch_size": plan.batch_size,
+        "engine": plan.engine.type,
         "decoding": "greedy",
+        "power": sees,
         "seed": run.seed,
     }
-    found = {"schema": SCHEMA, "settings": settings, **results(findings, gates, run.seed)}
-    found["examples"] = worst_answers([each for finding in findings for each in finding.measures], evidence)
+    found = {"schema": SCHEMA, "settings": settings, **results(findings, plan.gates, run.seed)}
+    measures = [each for finding in findings for each in finding.measures]
+    found["contamination"] = learned
+    found["examples"] = worst_answers(measures, evidence)
+    write_scores(run, measures)
     publish(run, found)
 
 
-def hold(run: Run, examples: Iterable[Example], loaded: Any, names: set[str]) -> Held:
-    """Encode the chosen examples; what the template or the model's context cannot take goes into the ledger."""
-    documents = documents_of(run)
-    context = context_of(loaded.model)
-    held = Held()
-    for example in examples:
-        if example["id"] not in names:
-            continue
-        if drop := _hold_one(held, example, group(example, documents), loaded.tokenizer, context):
-            run.ledger.drop(drop)
-        else:
-            run.ledger.keep()
-    if not held.cases:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in run.ledger.counts()["reasons"].items())
-        raise MlxError(f"none of {run.ledger.read} rows can be measured: {reasons}", f"look at {run.ledger.path.name}, then build again")
-    return held
+def learned_before(run: Run, plan: Plan, dataset: Path, held: Sequence[Example]) -> dict[str, Any] | None:
+    """What of the held-out rows training had; too much of it ends the run before a model is asked."""
+    if plan.contamination is None or plan.split == "train":
+        return None
+    found = seen(plan.contamination, held, training_rows(dataset))
+    if found.found:
+        run.log.warning("training has seen %d of %d held-out rows, as %s", len(found.found), found.rows, next(iter(found.found)))
+    refuse(plan.contamination, found)
+    return found.told()
 
 
-def documents_of(run: Run) -> dict[str, str]:
-    """The document of each record."""
-    return {record.id: str(record.meta.get("source") or record.id) for record in _records(run)}
+def weights_of(models: Sequence[ModelChoice], trained: Trained) -> tuple[dict[str, Weights], Weights]:
+    """The models on disk by name, and the tuned one; a base is asked with the tuned model's tokens."""
+    tuned = Weights(trained)
+    found: dict[str, Weights] = {}
+    for model in models:
+        if isinstance(model, BaseModel):
+            found[model.name] = Weights(trained, is_base=True)
+        elif isinstance(model, Release):
+            found[model.name] = Weights(Trained.of(model.path))
+        elif not isinstance(model, Remote):
+            found[model.name] = tuned
+    return found, tuned
 
 
-def _hold_one(held: Held, example: Example, place: str, tokenizer: Any, context: int) -> Drop | None:
-    name, tools = example["id"], example.get("tools") or []
-    if name in held.places:
-        return Drop(name, "duplicate_id")
-    turns = list(cases(example, place))
-    try:
-        encoded = encode(tokenizer, example["messages"], tools)
-        prompts = {turn.id: prompt_ids(tokenizer, turn.history, tools) for turn in turns}
-    except UnfitError as error:
-        return Drop(name, error.fault.reason, error.fault.detail)
-    if not turns or not any(encoded.mask):
-        return Drop(name, "no_assistant_turn")
-    if len(encoded.ids) > context:
-        return Drop(name, "too_long", f"{len(encoded.ids)} tokens, and the model's context is {context}")
-    spoken = [token for token, counts in zip(encoded.ids, encoded.mask, strict=True) if counts]
-    held.cases += turns
-    held.prompts |= prompts
-    held.encoded[name] = encoded
-    held.bytes_of[name] = len(tokenizer.decode(spoken, skip_special_tokens=True).encode())
-    held.places[name] = (place, tuple(example.get("tags") or ()))
-    return None
+def ask(asking: Asking, plan: Plan, held: Held, on_disk: Mapping[str, Weights], tuned: Weights) -> Gathered:
+    """Let each model answer and score the same rows."""
+    needed = {metric.reads for metric in plan.metrics}
+    gathered = Gathered()
+    coded = dict(zip(on_disk, held.coded, strict=False))
+    with Servers() as servers:  # ended before the weights are loaded here
+        for name, weights in on_disk.items() if "answers" in needed else ():
+            gathered.said[name] = asking.answers(name, weights, tuned, coded[name], servers)
+    for name, weights in on_disk.items() if "likelihoods" in needed else ():
+        gathered.liked[name] = asking.likelihoods(name, weights, tuned, coded[name])
+    for model in plan.models:
+        if isinstance(model, Remote) and "answers" in needed:
+            gathered.said[model.name], failed = asking.remote(model, held.cases)
+            gathered.failed |= failed
+    gathered.said = {model.name: gathered.said[model.name] for model in plan.models if model.name in gathered.said}
+    return gathered
 
 
-def ask(
-    run: Run, trained: Trained, loaded: "Loaded", held: Held, needed: set[str], max_new_tokens: int, batch_size: int
-) -> tuple[dict[str, dict[str, str]], dict[str, list[Row]]]:
-    """Let each model answer and score the same rows; an export, which is a model without a base, alone."""
-    said: dict[str, dict[str, str]] = {}
-    liked: dict[str, list[Row]] = {}
-    for name in (BASE, TUNED) if trained.weights != "." else (TUNED,):
-
-        def track(batches: Iterable[list[str]], name: str = name) -> Iterable[list[str]]:
-            todo = list(batches)
-            return run.progress(todo, total=len(todo), unit="batch", desc=f"eval {name}")
-
-        with _standing(name, trained, loaded) as model:
-            if "likelihoods" in needed:
-                journal = Journal(run.work / f"{name}.likelihood.jsonl")
-                rows = likelihoods(journal, model, held.encoded, held.bytes_of, batch_size=batch_size, track=track)
-                write_jsonl(run.output / "predictions" / f"{name}.likelihood.jsonl", rows)
-                liked[name] = [Row(row["id"], *held.places[row["id"]], row["nats"], row["tokens"]) for row in rows if row["tokens"]]
-            if "answers" in needed:
-                journal, generator = Journal(run.work / f"{name}.jsonl"), Generator(model, loaded.tokenizer)
-                rows = answers(journal, generator, held.prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, track=track)
-                write_jsonl(run.output / "predictions" / f"{name}.jsonl", rows)
-                said[name] = {row["id"]: row["text"] for row in rows}
-    return said, liked
+def write_predictions(run: Run, held: Held, gathered: Gathered) -> None:
+    """Write what each model said and how it scored the rows that count."""
+    for name, said in gathered.said.items():
+        write_jsonl(run.output / "predictions" / f"{name}.jsonl", rows((case.id, said[case.id]) for case in held.cases))
+    for name, liked in gathered.liked.items():
+        lines = ({"id": each, "nats": liked[each][0], "tokens": liked[each][1], "bytes": held.bytes_of[each]} for each in held.places)
+        write_jsonl(run.output / "predictions" / f"{name}.likelihood.jsonl", lines)
 
 
-@contextmanager
-def _standing(name: str, trained: Trained, loaded: "Loaded") -> Iterator[Any]:
-    """The model of that name: the base is the tuned one without its adapter, or where all weights were trained loaded beside it."""
-    if name == TUNED:
-        yield loaded.model
-    elif trained.adapter:
-        with loaded.model.disable_adapter():
-            yield loaded.model
-    else:
-        yield trained.load_base().model
+def write_scores(run: Run, measures: Sequence[Measure]) -> None:
+    """Write what each row counted for each figure, by model: what `mlx eval diff` compares."""
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for measure in measures:
+        better = "lower" if measure.lower_is_better else "higher"
+        for model, scored in measure.rows.items():
+            lines.setdefault(model, []).extend(
+                {"id": row.id, "metric": measure.name, "value": row.value, "weight": row.weight, "why": row.why, "better": better}
+                for row in scored
+            )
+    for model, scores in lines.items():
+        write_jsonl(run.output / "scores" / f"{model}.jsonl", scores)
+
+
+def _likelihoods(held: Held, liked: Mapping[str, tuple[float, int]]) -> list[Row]:
+    return [Row(each, *held.places[each], liked[each][0], liked[each][1]) for each in held.places if liked[each][1]]
 
 
 def publish(run: Run, found: Mapping[str, Any]) -> None:
     """Write the figures, the plots and the report, and note the verdict for the command line."""
     plots = [*plot_figures(run.output, found), *plot_confusion(run.output, found), *plot_classes(run.output, found)]
     write_text(run.output / "metrics.json", _indented(found))
-    write_text(run.output / "report.md", markdown(found, run.name, plots))
+    report = list(blocks(found, run.name, plots))
+    write_text(run.output / "report.md", markdown(report))
+    write_text(run.output / "report.html", page(report, run.output, f"{run.name}: evaluation"))
     run.info |= {
         "verdict": found["verdict"],
         "gates": found["gates"],
@@ -200,6 +219,11 @@ def publish(run: Run, found: Mapping[str, Any]) -> None:
     for gate in found["gates"]:
         if gate["verdict"] != "pass":
             run.log.warning("gate %s: %s: %s", gate["verdict"], gate["metric"], gate["why"])
+
+
+def documents_of(run: Run) -> dict[str, str]:
+    """The document of each record."""
+    return {record.id: str(record.meta.get("source") or record.id) for record in _records(run)}
 
 
 def _indented(found: Mapping[str, Any]) -> str:

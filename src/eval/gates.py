@@ -15,8 +15,10 @@ class Gate(Config):
 
     metric: str
     """The figure, such as `tool_calls.accuracy`."""
-    against: Literal["base"] | None = None
-    """`base`: `min_delta` asks for an improvement over the base model on the same rows."""
+    model: str | None = None
+    """Name of the model that has to clear it; the tuned one if unset."""
+    against: str | None = None
+    """Name of another model, such as `base`: `min_delta` asks for an improvement over it on the same rows."""
     min_delta: float | None = None
     """Least improvement, in the metric's good direction: an accuracy up by .1 and a perplexity down by .1 are both 0.1."""
     min: float | None = None

@@ -7,11 +7,9 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from src.eval.measure import BASE, TUNED
 from src.models.confusion import plot_confusion as draw_classes
 
-_COLOURS = {BASE: "#8a8f98", TUNED: "#1f6fb4"}
-_OFFSETS = {BASE: 0.16, TUNED: -0.16}
+_COLOURS = ("#8a8f98", "#1f6fb4", "#c4622d", "#3c8d5a", "#8a5aa8", "#b8912f")
 
 
 def plot_figures(folder: Path, found: Mapping[str, Any]) -> list[str]:
@@ -22,33 +20,39 @@ def plot_figures(folder: Path, found: Mapping[str, Any]) -> list[str]:
     panels = [panel for panel in (shares, errors, [figure for figure in others if figure not in errors]) if panel]
     if not panels:
         return []
+    models = max(len(figure["models"]) for figure in found["metrics"])
     heights = [len(panel) + 0.8 for panel in panels]
-    canvas = Figure(figsize=(8, 1.2 + 0.62 * sum(heights)), layout="constrained")
+    canvas = Figure(figsize=(8, 1.2 + max(0.62, 0.31 * models) * sum(heights)), layout="constrained")
     axes = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
     for axis, panel in zip(axes[:, 0], panels, strict=True):
         _panel(axis, panel)
-    axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, models), frameon=False)
     return [_save(canvas, folder / "figures.png")]
 
 
 def _panel(axis: Any, figures: Sequence[Mapping[str, Any]]) -> None:
+    models = list(dict.fromkeys(model for figure in figures for model in figure["models"]))
+    step, labelled = 0.64 / len(models), set()
     for place, figure in enumerate(reversed(figures)):
         for model, each in figure["models"].items():
+            number = models.index(model)
+            colour, first = _COLOURS[number % len(_COLOURS)], number == 0
             low, high = (each["value"] if end is None else end for end in (each["low"], each["high"]))
             reach = [[max(0.0, each["value"] - low)], [max(0.0, high - each["value"])]]
-            label = model if place == 0 else None
-            at = place + _OFFSETS[model]
+            label = None if model in labelled else model
+            labelled.add(model)
+            at = place + step * ((len(models) - 1) / 2 - number)
             axis.annotate(
                 f"{each['value']:.3g}",
                 (each["value"], at),
-                (0, 7 if model == BASE else -7),
+                (0, 5 if first else -5),
                 textcoords="offset points",
                 ha="center",
-                va="bottom" if model == BASE else "top",
+                va="bottom" if first else "top",
                 fontsize=8,
-                color=_COLOURS[model],
+                color=colour,
             )
-            axis.errorbar([each["value"]], [at], xerr=reach, fmt="o", color=_COLOURS[model], capsize=4, markersize=6, label=label)
+            axis.errorbar([each["value"]], [at], xerr=reach, fmt="o", color=colour, capsize=4, markersize=6, label=label)
     axis.set_yticks(range(len(figures)), [figure["name"] for figure in reversed(figures)])
     axis.set_ylim(-0.6, len(figures) - 0.4)
     axis.grid(axis="x", color="#e3e5e8")

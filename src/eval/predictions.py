@@ -1,93 +1,71 @@
-"""What models answer, made once: kept batch by batch while it runs, so that a kill costs one batch."""
+"""What models answer, made once: kept by model, prompt and settings, so that a kill costs one batch and a new metric nothing."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from src.core.files import to_json
-from src.models.classifier import LoadedClassifier
-from src.models.generate import Generator
-from src.models.likelihood import negative_log_likelihoods
-from src.models.template import Encoded
+from src.core.files import digest
+from src.llm.asking.answers import Answers
+from src.llm.client import Reply
 
 T = TypeVar("T")
 Track = Callable[[Iterable[list[T]]], Iterable[list[T]]]
+FILE = "predictions.sqlite"
 
 
-class Journal:
-    """Rows of finished batches, one batch a line; a line that a kill cut short is no line."""
+class Predictions:
+    """The replies of one model to one kind of question, in a file that all projects and models share."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: dict[str, dict[str, Any]] = {}
-        if path.exists():
-            whole = path.read_bytes()
-            whole = whole[: whole.rfind(b"\n") + 1]
-            self.rows = {row["id"]: row for line in whole.splitlines() for row in json.loads(line)}
-            path.write_bytes(whole)
+    def __init__(self, answers: Answers, model: str, questions: Mapping[str, Any], *, fresh: bool = False) -> None:
+        """Look up what is known.
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Keep a finished batch."""
-        with self.path.open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write(to_json(list(rows)) + "\n")
-        self.rows |= {row["id"]: row for row in rows}
+        Args:
+            answers: Where replies are kept.
+            model: Stands for the model and all settings.
+            questions: What is asked, as JSON values by name; equal ones are asked once.
+            fresh: Whether what is known is forgotten.
+        """
+        self.answers = answers
+        self.model = model
+        self.keys = {name: digest([model, question]) for name, question in questions.items()}
+        if fresh:
+            answers.forget(self.keys.values())
 
+    def missing(self) -> list[str]:
+        """Names of the questions without a reply, one of each that are equal."""
+        first = {key: name for name, key in reversed(self.keys.items())}
+        return [name for key, name in first.items() if self.answers.get(key) is None][::-1]
 
-def answers(
-    journal: Journal, generator: Generator, prompts: dict[str, list[int]], *, max_new_tokens: int, batch_size: int, track: Track[str]
-) -> list[dict[str, Any]]:
-    """Answer each prompt greedily: `id`, `text`, `finish_reason`, `tokens`, in the order of `prompts`."""
+    def keep(self, replies: Iterable[tuple[str, Reply]]) -> None:
+        """Keep replies, all or nothing."""
+        self.answers.keep([(self.keys[name], reply) for name, reply in replies], self.model)
 
-    def make(names: list[str]) -> list[dict[str, Any]]:
-        found = generator.batch([prompts[name] for name in names], max_new_tokens=max_new_tokens, batch_size=batch_size)
-        return [
-            {"id": name, "text": each.text, "finish_reason": each.finish_reason, "tokens": len(each.ids)}
-            for name, each in zip(names, found, strict=True)
-        ]
-
-    lengths = {name: len(prompt) for name, prompt in prompts.items()}
-    return _filled(journal, lengths, make, batch_size, track)
+    def all(self) -> dict[str, Reply]:
+        """The replies there are, by name."""
+        found = {name: self.answers.get(key) for name, key in self.keys.items()}
+        return {name: reply for name, reply in found.items() if reply is not None}
 
 
-def likelihoods(
-    journal: Journal, model: Any, rows: dict[str, Encoded], sizes: dict[str, int], *, batch_size: int, track: Track[str]
-) -> list[dict[str, Any]]:
-    """Score what was really said: `id`, `nats`, `tokens`, and `bytes` as given, in the order of `rows`."""
-
-    def make(names: list[str]) -> list[dict[str, Any]]:
-        found = negative_log_likelihoods(model, [rows[name] for name in names])
-        return [
-            {"id": name, "nats": nats, "tokens": tokens, "bytes": sizes[name]} for name, (nats, tokens) in zip(names, found, strict=True)
-        ]
-
-    lengths = {name: len(row.ids) for name, row in rows.items()}
-    return _filled(journal, lengths, make, batch_size, track)
+def opened(cache: Path) -> Answers:
+    """The file of replies in the folder `cache`."""
+    return Answers(cache / FILE)
 
 
-def classes(
-    journal: Journal, loaded: LoadedClassifier, rows: dict[str, list[int]], *, batch_size: int, track: Track[str]
-) -> list[dict[str, Any]]:
-    """Ask a classifier about rows of tokens: `id` and `probabilities` in the order of its classes, in the order of `rows`."""
-
-    def make(names: list[str]) -> list[dict[str, Any]]:
-        found = loaded.probabilities([rows[name] for name in names], batch_size=batch_size)
-        return [{"id": name, "probabilities": shares.tolist()} for name, shares in zip(names, found, strict=True)]
-
-    return _filled(journal, {name: len(ids) for name, ids in rows.items()}, make, batch_size, track)
+def by_batches(
+    predictions: Predictions, lengths: Mapping[str, int], make: Callable[[list[str]], Sequence[Reply]], *, size: int, track: Track[str]
+) -> None:
+    """Get the replies that are missing, batch by batch; a run after a kill cuts the same batches."""
+    for batch in track(_batches({name: lengths[name] for name in predictions.missing()}, size)):
+        predictions.keep(zip(batch, make(batch), strict=True))
 
 
-def _filled(
-    journal: Journal, lengths: dict[str, int], make: Callable[[list[str]], list[dict[str, Any]]], size: int, track: Track[str]
-) -> list[dict[str, Any]]:
-    """Do the batches that are not in the journal; they are cut from all rows, so a run after a kill pads each row as before."""
-    missing = [batch for batch in _batches(lengths, size) if batch[0] not in journal.rows]
-    for batch in track(missing):
-        journal.add(make(batch))
-    return [journal.rows[name] for name in lengths]
-
-
-def _batches(lengths: dict[str, int], size: int) -> Iterator[list[str]]:
+def _batches(lengths: Mapping[str, int], size: int) -> list[list[str]]:
     """Names in batches of about one length, the longest first: what does not fit into memory fails at once."""
     order = sorted(lengths, key=lambda name: (-lengths[name], name))
-    yield from (order[first : first + size] for first in range(0, len(order), size))
+    return [order[first : first + size] for first in range(0, len(order), size)]
+
+
+def rows(predictions: Iterable[tuple[str, Reply]]) -> Iterator[dict[str, Any]]:
+    """Replies as rows of a file."""
+    for name, reply in predictions:
+        yield {"id": name, "text": reply.text, "finish_reason": reply.finish, "tokens": reply.usage.completion}

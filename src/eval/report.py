@@ -1,12 +1,11 @@
 """The report a person reads: what changed, how sure that is, where it went wrong, and how it was measured."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from src.core.grid import grid
+from src.eval.blocks import Block, Bold, Bullets, Heading, Picture, Prose, Table, Verbatim
 from src.eval.class_report import class_tables
-from src.eval.measure import BASE, TUNED
 
 FEWEST = 5  # rows of a tag that are shown; a share of fewer says nothing
 _MARKS = {"pass": "PASS", "fail": "FAIL", "undecided": "UNDECIDED"}
@@ -16,31 +15,43 @@ Found = Mapping[str, Any]
 
 def summary_table(metrics: Found) -> str:
     """The figures as plain text for the terminal: base, tuned and difference with their intervals, then the gates."""
-    rows = [[figure["name"], *_cells(figure)] for figure in metrics["metrics"]]
-    rows += [[name, "not measured", "", "", reason] for name, reason in metrics["missing"].items()]
-    text = grid(rows, ["metric", "base", "tuned", "difference", "verdict"], right=(1, 2, 3))
+    models = model_names(metrics)
+    rows = [[figure["name"], *_cells(figure, models)] for figure in metrics["metrics"]]
+    rows += [[name, "not measured", *[""] * len(models), reason] for name, reason in metrics["missing"].items()]
+    text = grid(rows, ["metric", *models, "difference", "verdict"], right=range(1, len(models) + 2))
     gates = [f"gate {gate['verdict']}: {gate['metric']}: {gate['why']}" for gate in metrics["gates"]]
     return "\n".join([text, *gates])
 
 
-def markdown(metrics: Found, name: str, plots: Sequence[str]) -> str:
+def blocks(metrics: Found, name: str, plots: Sequence[str]) -> Iterator[Block]:
     """The whole report, with the file names of plots that lie beside it."""
-    parts = [f"# {name}: evaluation\n", _summary(metrics), *_gates(metrics), *(f"![{plot}]({plot})\n" for plot in plots)]
-    parts += [*_classes(metrics), *_tags(metrics), *_style(metrics), *_samples(metrics), _method(metrics)]
-    return "\n".join(parts)
+    yield Heading(f"{name}: evaluation", 1)
+    yield from _summary(metrics)
+    yield from _gates(metrics)
+    yield from map(Picture, plots)
+    for part in (_comparisons, _classes, _tags, _style, _seen, _samples, _method):
+        yield from part(metrics)
 
 
-def _summary(metrics: Found) -> str:
-    rows = [[figure["name"], *_cells(figure), f"{figure['rows']}"] for figure in metrics["metrics"]]
-    text = _table(["metric", "base", "tuned", "difference", "verdict", "rows"], rows)
-    notes = [f"- `{name}` is not measured: {reason}." for name, reason in metrics["missing"].items()]
-    notes += [f"- `{figure['name']}` decides no gate: {figure['doubt']}." for figure in metrics["metrics"] if figure.get("doubt")]
-    return "\n".join([text, *notes, ""])
+def _summary(metrics: Found) -> Iterator[Block]:
+    models = model_names(metrics)
+    rows = [[figure["name"], *_cells(figure, models), f"{figure['rows']}"] for figure in metrics["metrics"]]
+    yield Table(["metric", *models, "difference", "verdict", "rows"], rows)
+    notes = [f"`{name}` is not measured: {reason}." for name, reason in metrics["missing"].items()]
+    notes += [f"`{figure['name']}` decides no gate: {figure['doubt']}." for figure in metrics["metrics"] if figure.get("doubt")]
+    if notes:
+        yield Bullets(notes)
 
 
-def _cells(figure: Found) -> list[str]:
-    models = [_spelled(figure["models"].get(model)) for model in (BASE, TUNED)]
-    return [*models, _spelled(figure.get("difference"), sign="+"), figure.get("verdict", "")]
+def model_names(metrics: Found) -> list[str]:
+    """All models that some figure has, in their order; `base` and `tuned` where there is no figure."""
+    found = list(dict.fromkeys(model for figure in metrics["metrics"] for model in figure["models"]))
+    return found or ["base", "tuned"]
+
+
+def _cells(figure: Found, models: Sequence[str]) -> list[str]:
+    values = [_spelled(figure["models"].get(model)) for model in models]
+    return [*values, _spelled(figure.get("difference"), sign="+"), figure.get("verdict", "")]
 
 
 def _spelled(found: Mapping[str, float | None] | None, sign: str = "") -> str:
@@ -56,28 +67,46 @@ def _number(value: float | None, sign: str = "") -> str:
     return f"{value:{sign}.4g}" if abs(value) >= 10 else f"{value:{sign}.3f}"
 
 
-def _gates(metrics: Found) -> Iterator[str]:
+def _gates(metrics: Found) -> Iterator[Block]:
     if metrics["gates"]:
-        yield f"## Gates: {_MARKS[metrics['verdict']]}\n"
-        yield _table(["metric", "verdict", "why"], [[gate["metric"], _MARKS[gate["verdict"]], gate["why"]] for gate in metrics["gates"]])
+        yield Heading(f"Gates: {_MARKS[metrics['verdict']]}")
+        yield Table(["metric", "verdict", "why"], [[gate["metric"], _MARKS[gate["verdict"]], gate["why"]] for gate in metrics["gates"]])
 
 
-def _tags(metrics: Found) -> Iterator[str]:
+def _comparisons(metrics: Found) -> Iterator[Block]:
+    """Every model against every other, with p-values corrected for the number of figures."""
+    rows = [
+        [figure["name"], f"{each['model']} against {each['against']}", _spelled(each, sign="+"), *_tested(each), each["verdict"]]
+        for figure in metrics["metrics"]
+        for each in figure.get("comparisons", ())
+    ]
+    if rows:
+        yield Heading("Is it luck?")
+        yield Table(["metric", "models", "difference", "only the one, only the other", "p", "p (Holm)", "test", "verdict"], rows)
+        yield Prose("A verdict needs p (Holm) below 0.05: the p-values are corrected for as many figures as two models are compared by.")
+
+
+def _tested(each: Found) -> list[str]:
+    counts = each["flipped"]
+    return [f"{counts[1]}, {counts[0]}" if counts else "", f"{each['p']:.3g}", f"{each['p_holm']:.3g}", each["test"]]
+
+
+def _tags(metrics: Found) -> Iterator[Block]:
     """One table for each metric: a row a tag, a column a figure."""
     families: dict[str, list[Found]] = {}
     for figure in metrics["metrics"]:
         families.setdefault(figure["name"].split(".")[0], []).append(figure)
     tables = [table for figures in families.values() if (table := _tag_table(figures))]
     if tables:
-        yield "## By tag\n"
-        yield "Base → tuned (rows); bold where the interval of the difference leaves out zero.\n"
+        yield Heading("By tag")
+        yield Prose(f"{' → '.join(model_names(metrics))} (rows); bold where the interval of the difference to the base leaves out zero.")
         yield from tables
 
 
-def _tag_table(figures: Sequence[Found]) -> str:
+def _tag_table(figures: Sequence[Found]) -> Table | None:
     tags = sorted({tag for figure in figures for tag, found in figure["tags"].items() if found["rows"] >= FEWEST})
-    rows = [[_escaped(tag), *(_tag_cell(figure["tags"].get(tag)) for figure in figures)] for tag in tags]
-    return _lines(["tag", *(figure["name"] for figure in figures)], rows) if rows else ""
+    rows = [[tag, *(_tag_cell(figure["tags"].get(tag)) for figure in figures)] for tag in tags]
+    return Table(["tag", *(figure["name"] for figure in figures)], rows) if rows else None
 
 
 def _tag_cell(found: Found | None) -> str:
@@ -85,75 +114,67 @@ def _tag_cell(found: Found | None) -> str:
         return ""
     text = f"{' → '.join(_number(value) for value in found['models'].values())} ({found['rows']})"
     low, high = (found.get("difference", {}).get(end) for end in ("low", "high"))
-    return f"**{text}**" if low is not None and high is not None and not low <= 0 <= high else text
+    return Bold(text) if low is not None and high is not None and not low <= 0 <= high else text
 
 
-def _classes(metrics: Found) -> Iterator[str]:
+def _classes(metrics: Found) -> Iterator[Block]:
     for title, header, lines in class_tables(metrics):
-        yield f"## {title}\n"
-        yield _table(header, lines)
+        yield Heading(title)
+        yield Table(header, lines)
 
 
-def _style(metrics: Found) -> Iterator[str]:
+def _style(metrics: Found) -> Iterator[Block]:
     detail = metrics["detail"]
     if "confusion" not in detail:
         return
     held = "whole documents held out" if detail["grouped_by_source"] else "pieces held out, since a voice has but one document"
-    yield "## The style judge\n"
-    yield (
+    yield Heading("The style judge")
+    yield Prose(
         f"Tested in {detail['folds']} folds with {held}: accuracy {detail['accuracy']:.3f}, balanced {detail['balanced_accuracy']:.3f}, "
         f"F1 {detail['f1']:.3f}, ROC-AUC {detail['roc_auc']:.3f}, on {detail['pieces']['persona']} pieces in the persona's voice from "
         f"{detail['documents']['persona']} documents and {detail['pieces']['other']} others from {detail['documents']['other']}."
     )
-    yield (
+    yield Prose(
         f"Its bar of {detail['bar']:.2f} lets {detail['above_bar']['persona']:.1%} of the persona's unseen pieces through, "
         f"and {detail['above_bar']['other']:.1%} of the others."
     )
     if "reference" in detail:
-        yield f"It gives {detail['reference']:.1%} of the reference answers to the persona: more can hardly be asked of a model."
-    yield ""
+        yield Prose(f"It gives {detail['reference']:.1%} of the reference answers to the persona: more can hardly be asked of a model.")
 
 
-def _samples(metrics: Found) -> Iterator[str]:
+def _seen(metrics: Found) -> Iterator[Block]:
+    """How much of the test training had."""
+    if found := metrics.get("contamination"):
+        yield Heading("Was the test learned?")
+        ways = ", ".join(f"{way} {count}" for way, count in found["ways"].items())
+        yield Prose(f"Training has seen {found['found']} of {found['rows']} rows ({found['share']:.1%}){': ' + ways if ways else ''}.")
+        if found["examples"]:
+            yield Table(["row", "how", "where"], [[each["id"], each["how"], each["detail"]] for each in found["examples"]])
+
+
+def _samples(metrics: Found) -> Iterator[Block]:
     if not metrics["examples"]:
         return
-    yield "## Where it went wrong\n"
-    yield "The tuned model's worst rows for each figure.\n"
+    yield Heading("Where it went wrong")
+    yield Prose("The worst rows of the model that is judged, for each figure.")
     for each in metrics["examples"]:
-        yield f"### {each['metric']}: {each['id']}\n\n{_escaped(each['why'])}\n"
-        yield from (f"{title}:\n\n{_fenced(each[title])}\n" for title in ("prompt", "expected", "got"))
+        yield Heading(f"{each['metric']}: {each['id']}", 3)
+        yield Verbatim("why", each["why"])
+        yield from (Verbatim(title, each[title]) for title in ("prompt", "expected", "got"))
 
 
-def _method(metrics: Found) -> str:
+def _method(metrics: Found) -> Iterator[Block]:
     settings = metrics["settings"]
-    lines = ["## How it was measured\n", *(f"- {key}: {'all' if value is None else value}" for key, value in settings.items())]
-    lines += [
-        "- The base names each class with its share among the training rows: what a model must beat."
+    yield Heading("How it was measured")
+    lines = [
+        *(f"{key}: {'all' if value is None else value}" for key, value in settings.items()),
+        "The base names each class with its share among the training rows: what a model must beat."
         if "classification" in metrics["detail"]
-        else "- Both models answer the same rows with the same tokens; the base is the model before it was tuned.",
-        "- Intervals: percentile bootstrap of 2,000 resamples at 95 %, differences paired (Efron & Tibshirani 1993; Koehn 2004); "
+        else "All models answer the same rows; base and tuned get the same tokens: the base is the model before it was tuned.",
+        "Intervals: percentile bootstrap of 2,000 resamples at 95 %, differences paired (Efron & Tibshirani 1993; Koehn 2004); "
         "where no row differs from another, Wilson's and Newcombe's.",
     ]
     for figure in metrics["metrics"]:
         unit = "documents, drawn whole" if figure["unit"] == "source" else "rows, each drawn alone"
-        lines.append(f"- {figure['name']}: {figure['rows']} rows, intervals over {figure['units']} {unit}.")
-    return "\n".join(lines) + "\n"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return _lines(header, [[_escaped(cell) for cell in row] for row in rows])
-
-
-def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """Text from a model or a tool, made harmless for a line of Markdown."""
-    return re.sub(r"([\\`*<>|])", r"\\\1", " ".join(text.split()))
-
-
-def _fenced(text: str) -> str:
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
+        lines.append(f"{figure['name']}: {figure['rows']} rows, intervals over {figure['units']} {unit}.")
+    yield Bullets(lines)

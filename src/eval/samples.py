@@ -1,17 +1,18 @@
-"""A few of the tuned model's worst answers, with what was asked and expected: figures hide what went wrong."""
+"""A few of the judged model's worst answers, with what was asked and expected: figures hide what went wrong."""
 
 from collections.abc import Sequence
 
 from src.core.files import to_json
 from src.eval.cases import Case
-from src.eval.measure import TUNED, Evidence, Measure, Row
+from src.eval.measure import Evidence, Measure, Row
+from src.eval.results import subject
 
 EACH = 3  # of a figure
 _LONGEST = 600  # characters shown of a text
 
 
 def worst_answers(measures: Sequence[Measure], evidence: Evidence) -> list[dict[str, str]]:
-    """For each figure the rows it counts against the tuned model most: `metric`, `id`, `prompt`, `expected`, `got`, `why`."""
+    """For each figure the rows it counts against the judged model most: `metric`, `id`, `prompt`, `expected`, `got`, `why`."""
     by_case = {case.id: case for case in evidence.cases}
     last = {case.example: case for case in evidence.cases}
     shown: set[str] = set()
@@ -19,18 +20,19 @@ def worst_answers(measures: Sequence[Measure], evidence: Evidence) -> list[dict[
     for measure in measures:
         worst = [row for row in _worst(measure) if row.id not in shown][:EACH]
         shown |= {row.id for row in worst}
-        found += [_sample(measure.name, row, by_case.get(row.id) or last[row.id], evidence) for row in worst]
+        model = subject(measure.rows)
+        found += [_sample(measure.name, model, row, by_case.get(row.id) or last[row.id], evidence) for row in worst]
     return found
 
 
 def _worst(measure: Measure) -> list[Row]:
     """Rows that cost the figure something, the dearest first; of equals those that stand first."""
-    rows = [row for row in measure.rows[TUNED] if row.why]
+    rows = [row for row in measure.rows[subject(measure.rows)] if row.why]
     return sorted(rows, key=lambda row: row.value / row.weight, reverse=measure.lower_is_better)
 
 
-def _sample(name: str, row: Row, case: Case, evidence: Evidence) -> dict[str, str]:
-    said = evidence.answers.get(TUNED, {}).get(case.id, "")
+def _sample(name: str, model: str, row: Row, case: Case, evidence: Evidence) -> dict[str, str]:
+    said = evidence.answers.get(model, {}).get(case.id, "")
     expected = "\n".join(to_json(call) for call in case.calls) or str(case.expected.get("content") or "")
     texts = {"prompt": case.request, "expected": expected, "got": said, "why": row.why}
     return {"metric": name, "id": row.id, **{key: _cut(text) for key, text in texts.items()}}

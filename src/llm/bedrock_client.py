@@ -81,8 +81,11 @@ class BedrockClient(Client):
         temperature: float | None = 0,
         seed: int | None = None,
         schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Reply:
-        """Do as `chat`, in one try; Converse knows no seed."""
+        """Do as `chat`, in one try; Converse knows no seed, and no tools are offered to it here."""
+        if tools:
+            raise BackendError("bedrock: no tools can be offered here", "measure tool calls with another backend", of_request=True)
         return await asyncio.get_running_loop().run_in_executor(self.pool, self._once, messages, max_tokens, temperature, schema)
 
     def _once(self, messages: Sequence[Message], max_tokens: int, temperature: float | None, schema: Mapping[str, Any] | None) -> Reply:

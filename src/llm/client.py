@@ -92,8 +92,14 @@ class Client(ABC):
         temperature: float | None = 0,
         seed: int | None = None,
         schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Reply:
-        """Do as `chat`, beside other calls and in one try: when to try again is the caller's choice."""
+        """Do as `chat`, beside other calls and in one try: when to try again is the caller's choice.
+
+        With `tools` (OpenAI's functions) the model may call one; the calls are then part of the text, as `<tool_call>` blocks.
+        """
+        if tools:
+            raise BackendError("this backend takes no tools", "measure tool calls with another backend", of_request=True)
         return await asyncio.to_thread(self.chat, messages, max_tokens=max_tokens, temperature=temperature, seed=seed, schema=schema)
 
     async def leave(self) -> None:  # noqa: B027 (most hold nothing)

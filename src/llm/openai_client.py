@@ -10,6 +10,7 @@ import openai
 from src.core.secrets import redact
 from src.llm.client import BackendError, Client, Message, Reply, Usage
 from src.llm.patience import retry_after
+from src.llm.wire import as_text
 
 _LANE = 8
 
@@ -108,14 +109,26 @@ class OpenAIClient(Client):
         temperature: float | None = 0,
         seed: int | None = None,
         schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Reply:
-        """Do as `chat`, in one try."""
+        """Do as `chat`, in one try; `tools` are offered as they are."""
         with self._lane() as lane:
             create: Any = lane.chat.completions.create
             for form in self._forms(schema):
                 with self._explained(form):
-                    return self._reply(await create(**self._body(messages, max_tokens, temperature, seed, form)))
+                    offered = {"tools": list(tools)} if tools else {}
+                    return self._reply(await create(**self._body(messages, max_tokens, temperature, seed, form), **offered))
         raise AssertionError
+
+    async def continued(self, prompt: Sequence[int], *, max_tokens: int, extra: Mapping[str, Any]) -> list[int]:
+        """Token ids that a vLLM (told `return_token_ids` in `extra`) goes on with after those of the prompt, greedily, in one try."""
+        with self._lane() as lane, self._explained(None):
+            create: Any = lane.completions.create
+            found = await create(model=self.model, prompt=list(prompt), max_tokens=max_tokens, temperature=0, extra_body=dict(extra))
+        try:
+            return [int(token) for token in found.choices[0].token_ids]
+        except (AttributeError, IndexError, TypeError):
+            raise BackendError(f"{self.base_url}: the answer has no token ids", "vLLM has them from 0.10.2 on", transient=True) from None
 
     def _forms(self, schema: Mapping[str, Any] | None) -> list[Mapping[str, Any] | None]:
         """With the schema and, should the server know none, without."""
@@ -135,7 +148,7 @@ class OpenAIClient(Client):
         """Read a completion. The SDK checks none: an error page, or a body that only looks right, comes this far."""
         try:
             choice = found.choices[0]
-            text, finish = choice.message.content or "", choice.finish_reason or "stop"
+            text, finish = as_text(choice.message.content, choice.message.tool_calls or ()), choice.finish_reason or "stop"
             usage = Usage(found.usage.prompt_tokens or 0, found.usage.completion_tokens or 0) if found.usage else Usage()
         except (AttributeError, IndexError, TypeError):
             said = redact(" ".join(str(found).split()))[:200]

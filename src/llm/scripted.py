@@ -76,6 +76,7 @@ class ScriptedClient(Client):
         temperature: float | None = 0,
         seed: int | None = None,
         schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Reply:
         """Answer at once, without a thread."""
         return self.chat(messages, max_tokens=max_tokens)

@@ -31,15 +31,34 @@ class Completion:
     """How many tokens were generated, the one that ended the turn included."""
 
 
-class Generator:
+class Decoder:
+    """Turns new tokens into text, whoever drew them."""
+
+    def __init__(self, tokenizer: Any, stops: frozenset[int]) -> None:
+        self.tokenizer = tokenizer
+        self.stops = stops
+        """Tokens that end a turn."""
+        self._hidden = special_ids(tokenizer) - set(_ids(tokenizer, _KEPT))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Decode without special tokens, save those that mark a tool call."""
+        plain = [token for token in ids if token not in self._hidden]
+        return str(self.tokenizer.decode(plain, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def completion(self, ids: list[int]) -> Completion:
+        """What the tokens come to, the one that ends the turn among them."""
+        stopped = bool(ids) and ids[-1] in self.stops
+        kept = ids[:-1] if stopped else ids
+        return Completion(self.text(kept), kept, "stop" if stopped else "length", len(ids))
+
+
+class Generator(Decoder):
     """A causal language model, with or without an adapter, put in evaluation mode."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
+        super().__init__(tokenizer, stop_ids(model, tokenizer))
         self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.stops = stop_ids(model, tokenizer)
         self.context = context_of(model)
-        self._hidden = special_ids(tokenizer) - set(_ids(tokenizer, _KEPT))
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         # the prompt's logits are rows × length × vocabulary: by far the largest tensor, and only the last is wanted
         self._options = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(inner.forward).parameters else {}
@@ -81,7 +100,7 @@ class Generator:
             made: list[list[int]] = [[] for _ in rows]
             for row, token in self._tokens(rows, max_new_tokens, chooser):
                 made[row].append(token)
-            yield from ((place, self._completion(ids)) for place, ids in zip(places, made, strict=True))
+            yield from ((place, self.completion(ids)) for place, ids in zip(places, made, strict=True))
 
     def stream(
         self,
@@ -116,21 +135,11 @@ class Generator:
                 if stops.found:
                     return Completion("".join(given), ids, "stop", len(ids))
                 shown, read = read, len(ids)
-        done = self._completion(ids)
+        done = self.completion(ids)
         rest = stops.feed(self.text(done.ids[shown:])[len(self.text(done.ids[shown:read])) :])
         if rest := rest if stops.found else rest + stops.rest():
             yield rest
         return replace(done, text="".join([*given, rest]), finish_reason="stop") if stops.found else done
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Decode without special tokens, save those that mark a tool call."""
-        plain = [token for token in ids if token not in self._hidden]
-        return str(self.tokenizer.decode(plain, skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-    def _completion(self, ids: list[int]) -> Completion:
-        stopped = bool(ids) and ids[-1] in self.stops
-        kept = ids[:-1] if stopped else ids
-        return Completion(self.text(kept), kept, "stop" if stopped else "length", len(ids))
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _tokens(self, prompts: Sequence[Sequence[int]], most: int, choose: "_Chooser") -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from src.core.errors import MlxError
 from src.core.run import Run
 from src.core.stage import StageConfig, folder, stage
 from src.serve.access.conversations import LogConversations
@@ -78,6 +79,8 @@ def serve(config: ServeConfig, run: Run) -> None:
     model = run.input("model")
     trained = Trained.of(model.path)
     if report := failed_report(folder(run.name, "eval"), model.fingerprint):
+        if not run.fresh:
+            raise MlxError(f"this model failed its gates: see {report}", "train a better one, or serve it with --force")
         run.log.warning("this model failed its evaluation: see %s", report)
     name = config.model_name or run.name
     log = Path("log") / run.name / "vllm.log"

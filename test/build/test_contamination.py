@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from src.build.contamination import Decontamination, Items
+from src.build.contamination import Decontamination
 from src.build.evaluation import EvaluationSet, texts_of
 from src.core.errors import MlxError
 from src.core.manifest import Manifest
+from src.text.overlap import Overlap
 
 from .conftest import dropped, rows, write_lines
 
@@ -20,7 +21,7 @@ NO_SPLIT = {"validation": 0, "test": 0}
 
 
 def found(text: str, **settings: Any) -> str:
-    items = Items(EvaluationSet(path=Path("e.jsonl"), **settings))
+    items = Overlap(**settings)
     items.add("e:1", "asked", QUESTION)
     items.add("e:2", "asked", "Is it late?")
     hit = items.find([text])
@@ -70,7 +71,7 @@ def test_texts_anywhere_in_a_row() -> None:
 
 
 def test_short_answers_are_no_items() -> None:
-    items = Items(EvaluationSet(path=Path("e")))
+    items = Overlap()
     items.add("e:1", "answered", "Yes, I do.")
     items.add("e:2", "asked", "Why?")
     assert items.short == 2 and items.find(["Yes, I do.", "Why?"]) is None

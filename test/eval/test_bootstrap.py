@@ -15,46 +15,45 @@ def rows(values, groups=None, weights=None):
     return [Row(str(n), str(groups[n]) if groups else str(n), (), float(values[n]), float(weights[n]) if weights else 1.0) for n in count]
 
 
+SETS = 1000
+
+
+def covered(found, truth):
+    return sum(each.low <= truth <= each.high for each in found) / len(found)
+
+
 def test_coverage_of_a_rate():
-    chance = random.Random(1)
-    held = 0
-    for seed in range(200):
-        found = interval(rows([chance.random() < 0.7 for _ in range(80)]), seed=seed)
-        held += found.low <= 0.7 <= found.high
-    assert 0.90 <= held / 200 <= 0.99
+    chance = np.random.default_rng(1)
+    found = [interval(rows(chance.random(120) < 0.7), seed=seed) for seed in range(SETS)]
+    assert 0.93 <= covered(found, 0.7) <= 0.97
 
 
 def test_coverage_with_documents_that_rise_and_fall_together():
-    chance = random.Random(2)
-    whole = alone = 0
-    for seed in range(200):
-        values, groups = [], []
-        for group in range(30):
-            rate = chance.betavariate(1.4, 0.6)  # mean .7, most documents near 0 or 1
-            values += [chance.random() < rate for _ in range(8)]
-            groups += [group] * 8
-        found = interval(rows(values, groups), seed=seed)
-        whole += found.low <= 0.7 <= found.high
-        found = interval(rows(values), seed=seed)
-        alone += found.low <= 0.7 <= found.high
-    assert 0.90 <= whole / 200 <= 0.99
-    assert alone / 200 < 0.80  # what drawing rows alone would have claimed
+    chance = np.random.default_rng(2)
+    groups = np.repeat(np.arange(100), 8).tolist()
+    sets = [chance.random(800) < np.repeat(chance.beta(1.4, 0.6, 100), 8) for _ in range(SETS)]  # mean .7, most documents near 0 or 1
+    assert 0.93 <= covered([interval(rows(each, groups), seed=seed) for seed, each in enumerate(sets)], 0.7) <= 0.97
+    assert (
+        covered([interval(rows(each), seed=seed) for seed, each in enumerate(sets[:200])], 0.7) < 0.9
+    )  # what drawing rows alone would claim
 
 
-def test_coverage_of_a_difference_and_of_a_perplexity():
-    chance = random.Random(3)
-    differences = perplexities = 0
-    for seed in range(200):
-        hard = [chance.random() for _ in range(80)]
-        base, tuned = [h < 0.4 and chance.random() < 0.9 for h in hard], [h < 0.7 and chance.random() < 0.9 for h in hard]
-        found = difference(rows(base), rows(tuned), seed=seed)
-        differences += found.low <= 0.27 <= found.high
-        tokens = [chance.randint(5, 30) for _ in range(80)]
-        nats = [sum(chance.expovariate(0.5) for _ in range(each)) for each in tokens]
-        found = interval(rows(nats, weights=tokens), seed=seed, exponential=True)
-        perplexities += found.low <= math.exp(2) <= found.high
-    assert 0.90 <= differences / 200 <= 0.99
-    assert 0.90 <= perplexities / 200 <= 0.99
+def test_coverage_of_a_difference():
+    chance = np.random.default_rng(3)
+    found = []
+    for seed in range(SETS):
+        hard, luck = chance.random(120), chance.random((2, 120)) < 0.9
+        found.append(difference(rows((hard < 0.4) & luck[0]), rows((hard < 0.7) & luck[1]), seed=seed))
+    assert 0.93 <= covered(found, 0.27) <= 0.97
+
+
+def test_coverage_of_a_perplexity():
+    chance = np.random.default_rng(4)
+    found = []
+    for seed in range(SETS):
+        tokens = chance.integers(5, 30, 100)
+        found.append(interval(rows(chance.gamma(tokens, 2.0), weights=tokens.tolist()), seed=seed, exponential=True))
+    assert 0.93 <= covered(found, math.exp(2)) <= 0.97
 
 
 def test_pairing_narrows_the_difference():

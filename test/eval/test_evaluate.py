@@ -31,7 +31,8 @@ def test_it_measures_both_models_on_the_same_rows(project):
         assert set(figure["models"]) == {"base", "tuned"}
     files = {path.relative_to(OUT).as_posix() for path in OUT.rglob("*") if path.is_file() and not path.name.startswith(".")}
     predictions = {f"predictions/{model}{kind}" for model in ("base", "tuned") for kind in (".jsonl", ".likelihood.jsonl")}
-    assert files == {"manifest.json", "metrics.json", "report.md", "figures.png", *predictions}
+    scores = {"scores/base.jsonl", "scores/tuned.jsonl"}
+    assert files == {"manifest.json", "metrics.json", "report.md", "report.html", "figures.png", *predictions, *scores}
     by_model = [list(read_jsonl(OUT / f"predictions/{model}.jsonl")) for model in ("base", "tuned")]
     assert [row["id"] for row in by_model[0]] == [row["id"] for row in by_model[1]]
     assert len(by_model[0]) == 20  # the exchange with a result has two turns of the assistant
@@ -91,27 +92,57 @@ def test_an_undecided_gate_ends_in_three(project):
     assert "not measured: only 0 pieces" in manifest.info["gates"][0]["why"]
 
 
+def asked(monkeypatch):
+    """Count the prompts and rows that a model is really asked."""
+    import src.eval.asking as asking
+
+    counts = []
+    batch, likely = asking.Generator.batch, asking.negative_log_likelihoods
+    monkeypatch.setattr(asking.Generator, "batch", lambda self, prompts, **rest: (counts.extend(prompts), batch(self, prompts, **rest))[1])
+    monkeypatch.setattr(asking, "negative_log_likelihoods", lambda model, rows: (counts.extend(rows), likely(model, rows))[1])
+    return counts
+
+
 def test_killed_and_run_again_it_asks_only_what_is_left(project, monkeypatch):
     whole = evaluate(evaluate.load(project(FAST)))
-    real, done = predicting.Journal.add, []
-
-    def dies(journal, rows):
-        if len(done) == 7:
-            with journal.path.open("ab") as stream:  # what a kill leaves of a line
-                stream.write(b'[{"id": "cut')
-            raise KeyboardInterrupt
-        done.append(rows)
-        real(journal, rows)
-
-    monkeypatch.setattr(predicting.Journal, "add", dies)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(evaluate.load(project(FAST)), force=True)
-    done.clear()
     (OUT / "manifest.json").unlink()
-    monkeypatch.setattr(predicting.Journal, "add", lambda journal, rows: (done.append(rows), real(journal, rows)))
+    for file in Path("checkpoint/cache").glob("predictions.*"):
+        file.unlink()
+    real, done = predicting.Predictions.keep, []
+
+    def dies(predictions, replies):
+        if len(done) == 7:
+            raise KeyboardInterrupt
+        done.append(1)
+        real(predictions, replies)
+
+    monkeypatch.setattr(predicting.Predictions, "keep", dies)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(evaluate.load(project(FAST)))
+    done.clear()
+    monkeypatch.setattr(predicting.Predictions, "keep", lambda predictions, replies: (done.append(1), real(predictions, replies)))
     again = evaluate(evaluate.load(project(FAST)))
     assert again.fingerprint == whole.fingerprint
     assert len(done) == 20 - 7  # five batches a kind of question and model
+
+
+def test_other_gates_and_metrics_ask_nothing_again(project, monkeypatch):
+    counts = asked(monkeypatch)
+    evaluate(evaluate.load(project("{metrics: [{type: perplexity}, {type: tool_calls}], max_new_tokens: 12}")))
+    assert len(counts) == 2 * (20 + 19)
+    counts.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("src.models.trained.Trained.load", lambda *_, **__: pytest.fail("the weights are loaded"))
+        gates = "gates: [{metric: perplexity, max: 1.01}]"
+        manifest = evaluate(
+            evaluate.load(project(f"{{metrics: [{{type: perplexity}}, {{type: tool_calls}}], {gates}, max_new_tokens: 12}}"))
+        )
+        assert exit_code(manifest) == 1
+        assert not counts
+    evaluate(evaluate.load(project("{metrics: [{type: tool_calls}], max_new_tokens: 12}")))
+    assert not counts
+    evaluate(evaluate.load(project("{metrics: [{type: tool_calls}], max_new_tokens: 13}")))
+    assert len(counts) == 2 * 20  # a setting of the answers
 
 
 def test_rows_beyond_the_limit_are_not_asked_and_unfit_ones_are_in_the_ledger(project, examples):

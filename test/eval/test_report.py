@@ -2,9 +2,10 @@
 
 import json
 
+from src.eval.blocks import markdown
 from src.eval.gates import Gate
 from src.eval.plots import plot_confusion, plot_figures
-from src.eval.report import markdown, summary_table
+from src.eval.report import blocks, summary_table
 from src.eval.results import results
 from src.eval.samples import worst_answers
 from src.eval.tool_calls import ToolCalls
@@ -34,7 +35,7 @@ def test_the_table_for_the_terminal(calling, plain, right, evidence):
 
 
 def test_the_report_holds_tables_tags_gates_samples_and_method(calling, plain, right, evidence):
-    text = markdown(found(calling, plain, right, evidence, [Gate(metric="tool_calls.name", min=0.99)]), "lamp", ["figures.png"])
+    text = markdown(blocks(found(calling, plain, right, evidence, [Gate(metric="tool_calls.name", min=0.99)]), "lamp", ["figures.png"]))
     assert "| tool_calls.accuracy | 0.000 [0.000, 0.074] | 0.958 [" in text
     assert "| tag | tool_calls.valid | tool_calls.schema | tool_calls.name | tool_calls.accuracy | tool_calls.ast |" in text
     assert "| unseen:tool | **0.000 → 0.958 (24)** |" in text
@@ -46,11 +47,11 @@ def test_the_report_holds_tables_tags_gates_samples_and_method(calling, plain, r
     assert "tool_calls.relevance: 8 rows, intervals over 8 rows, each drawn alone" in text
     assert "no call" in text
     columns = {line.count(" | ") for line in text.split("\n") if line.startswith("| tool_calls")}
-    assert columns == {2, 5}  # gates and figures
+    assert columns == {2, 5, 7}  # gates, figures, comparisons
 
 
 def test_text_of_a_model_cannot_break_out_of_its_fence(calling, plain, right, evidence):
-    text = markdown(found(calling, plain, right, evidence), "lamp", [])
+    text = markdown(blocks(found(calling, plain, right, evidence), "lamp", []))
     assert "````text\n```\n| oops | <b>` _x_\n```\n````" in text
     assert "long …\n```" in text
 
@@ -100,9 +101,9 @@ def test_the_judges_own_test_is_told(calling, plain, right, evidence):
         "documents": {"persona": 4, "other": 3},
         "reference": 0.75,
     }
-    text = markdown(made, "lamp", [])
+    text = markdown(blocks(made, "lamp", []))
     assert "Tested in 3 folds with whole documents held out: accuracy 0.900, balanced 0.880, F1 0.910" in text
     assert "Its bar of 0.60 lets 80.0% of the persona's unseen pieces through, and 5.0% of the others." in text
     assert "It gives 75.0% of the reference answers to the persona" in text
     made["detail"] |= {"grouped_by_source": False}
-    assert "since a voice has but one document" in markdown(made, "lamp", [])
+    assert "since a voice has but one document" in markdown(blocks(made, "lamp", []))

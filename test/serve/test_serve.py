@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from src.core.errors import ConfigError, MlxError
-from src.core.manifest import Origin
+from src.core.manifest import Manifest, Origin
 from src.serve import serve
 from src.serve.server import Server, failed_report, lineage, listen, url
 
@@ -126,7 +126,7 @@ def test_a_failed_evaluation_is_told_and_an_engine_that_is_given_up_ends_the_com
     program.write_text("#!/bin/sh\necho out of memory; exit 4\n")
     program.chmod(0o755)
     with pytest.raises(MlxError, match=r"vllm ended with code 4\n  out of memory") as error:
-        serve(serve.load("keeper.yaml", "serve.engine.type=vllm", f"serve.engine.executable={program}"))
+        serve(serve.load("keeper.yaml", "serve.engine.type=vllm", f"serve.engine.executable={program}"), force=True)
     assert "log/keeper/vllm.log" in error.value.hint and "data/keeper/eval/report.md" in caplog.text
     assert not Path("data/keeper/serve/server.json").exists()
 
@@ -163,6 +163,19 @@ def test_a_failed_evaluation_of_this_model_is_found(finish, web):
     assert failed_report(Path("eval"), "other") is None
     finish(Path("eval"), stage="eval", info={"verdict": "pass"}, inputs=of)
     assert failed_report(Path("eval"), "f00d") is None
+
+
+def test_a_model_that_failed_its_gates_is_served_only_by_force(finish, trained_folder, monkeypatch, caplog):
+    shutil.copytree(trained_folder, "checkpoint/keeper/train")
+    of = {"model": (Origin(path="train", fingerprint=Manifest.read(Path("checkpoint/keeper/train")).fingerprint),)}
+    finish(Path("data/keeper/eval"), stage="eval", info={"verdict": "fail"}, inputs=of)
+    Path("k.yaml").write_text("name: keeper\ntrain: {}\nserve: {port: 0}\n")
+    with pytest.raises(MlxError, match=r"failed its gates: see data/keeper/eval/report\.md") as refused:
+        serve(serve.load("k.yaml"))
+    assert "--force" in refused.value.hint
+    monkeypatch.setattr(Server, "run_on", lambda *_: None)
+    serve(serve.load("k.yaml"), force=True)
+    assert "this model failed its evaluation" in caplog.text
 
 
 @pytest.mark.parametrize("interrupted", [True, False])

@@ -99,6 +99,11 @@ class Answers:
             row = self._base.execute("select calls, prompt, completion, cost from paid where job = ?", (job,)).fetchone()
         return (row[0], Usage(row[1], row[2]), row[3]) if row else (0, Usage(), 0.0)
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop answers, so that they are asked for anew."""
+        with self._lock:
+            self._base.executemany("delete from answers where key = ?", [(key,) for key in keys])
+
     def settle(self, job: str) -> None:
         """Close a job's account: it is done."""
         with self._lock:

@@ -17,7 +17,7 @@ from src.llm.asking.standing import MISSING, Ask, Standing
 from src.llm.client import BackendError, Client, Reply, Usage
 from src.llm.event_loop import run_to_end
 from src.llm.limits import Limits
-from src.llm.patience import LONGEST, backoff
+from src.llm.patience import patiently, pause
 
 PATIENCE = 5
 """Calls that may fail one after another before the run stops; run again, it goes on from there."""
@@ -197,20 +197,23 @@ class Calls:
     async def _patiently(
         self, client: Client, question: Question, split: Callable[[Reply], list[tuple[str, Reply]]], keys: Sequence[str]
     ) -> None:
-        for attempt in range(self.max_retries + 1):
-            async with self._slots:
-                error = await self._try(client, question, split)
-                if error is None:
-                    return
-                pause = _pause(error, attempt, self._chance)
-                if not error.transient or attempt == self.max_retries or pause > LONGEST:
-                    self._note(error, keys)
-                    return
-            self.retried += 1
-            await self.sleep(pause)
+        try:
+            await patiently(
+                lambda: self._try(client, question, split),
+                slots=self._slots,
+                max_retries=self.max_retries,
+                chance=self._chance,
+                sleep=self._wait,
+            )
+        except BackendError as error:
+            self._note(error, keys)
 
-    async def _try(self, client: Client, question: Question, split: Callable[[Reply], list[tuple[str, Reply]]]) -> BackendError | None:
-        """Make one try within limits and budget; return what failed, or None once the answer is on disk."""
+    async def _wait(self, seconds: float) -> None:
+        self.retried += 1
+        await self.sleep(seconds)
+
+    async def _try(self, client: Client, question: Question, split: Callable[[Reply], list[tuple[str, Reply]]]) -> None:
+        """Make one try within limits and budget, and keep the answer on disk."""
         expected = self.meter.expected(question)
         tokens = expected.prompt + expected.completion
         if self._stop:
@@ -223,14 +226,13 @@ class Calls:
             self.purse.pay(held, None)
             self._limits.refund(tokens)
             if error.throttled:
-                self._limits.turned_away(_pause(error, 0, self._chance))
-            return error
+                self._limits.turned_away(pause(error, 0, self._chance))
+            raise
         except BaseException as error:
             self.purse.pay(held, None)
             self._stop = self._stop or error
             raise
         self._keep(question, reply, split(reply), held=held, expected=tokens)
-        return None
 
     async def _send(self, client: Client, question: Question) -> Reply:
         if self._stop:
@@ -292,10 +294,6 @@ async def _some_done(pending: set[asyncio.Task[None]]) -> set[asyncio.Task[None]
     if errors := [error for each in done if (error := each.exception())]:  # every one is looked at, or the loop complains of it
         raise next((each for each in errors if not isinstance(each, _Stopped)), errors[0])
     return waiting
-
-
-def _pause(error: BackendError, attempt: int, chance: random.Random) -> float:
-    return backoff(attempt, chance) if error.retry_after is None else error.retry_after
 
 
 def _shared(reply: Reply, keys: Sequence[str]) -> list[tuple[str, Reply]]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from src.core.errors import MlxError
+from src.llm.wire import on_the_wire
 
 PATIENCE = 600.0  # seconds for one answer: on a CPU a long prompt takes its time
 
@@ -72,16 +73,3 @@ class Served:
         if status != 200 or not isinstance(answer, dict):
             raise MlxError(f"{self.where}{path} answers {status}: {text[:300].decode(errors='replace')}", "look at the server's log")
         return answer
-
-
-def on_the_wire(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as clients send it: the arguments of tool calls are JSON in a string."""
-    made = dict(message)
-    if calls := message.get("tool_calls"):
-        made["tool_calls"] = [{"type": "function", **call, "function": _spelled(call["function"])} for call in calls]
-    return made
-
-
-def _spelled(function: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = function["arguments"]
-    return {**function, "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)}

@@ -11,7 +11,7 @@ from src.core.errors import MlxError
 from src.llm.asking.answers import Answers
 from src.llm.client import Reply, Usage
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILE = Path("cache/answers.sqlite")
 
 

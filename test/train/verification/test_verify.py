@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from src.cli import application
 from src.core.errors import MlxError
+from src.llm.wire import on_the_wire
 from src.models.likelihood import token_log_probs
 from src.models.load import load
 from src.models.template import prompt_ids
 from src.pipeline import load_project
 from src.train.export.run import merged
-from src.train.verification.served import Served, on_the_wire
+from src.train.verification.served import Served
 from src.train.verification.verify import verify
 
 SEEN = Path("checkpoint/t/verify/verify.json")
