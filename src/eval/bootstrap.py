@@ -38,7 +38,7 @@ def interval(
 ) -> Interval:
     """Percentile bootstrap of a ratio of sums (Efron & Tibshirani 1993, ch. 13), whole documents drawn together.
 
-    A rate whose rows all agree has no spread to resample, so its range is Wilson's (1927); a perplexity's is open.
+    A rate whose rows all agree has no spread to resample, so its range is Wilson's (1927); a perplexity's or a score's is open.
     With a `figure` it is that of the sums of the rows' `parts`; one that is 1 throughout has the range of a rate.
     """
     codes, count, unit = _units(rows)
@@ -50,7 +50,7 @@ def interval(
         point, draws = float(_figure(value.sum(), weight.sum(), exponential)), _draws([(value, weight)], seed, exponential)[0]
     low, high = _range(draws, confidence)
     if low == high and (not figure or point == 1):
-        low, high = (0.0, math.inf) if exponential else _wilson(point, count, confidence)
+        low, high = _wilson(point, count, confidence) if 0 <= point <= 1 and not exponential else (0.0, math.inf)
     return Interval(point, low, high, len(rows), count, unit)
 
 
@@ -84,7 +84,8 @@ def difference(
     low, high = _range(drawn[1] - drawn[0], confidence)
     p = None if low == high else _two_sided(drawn[1] - drawn[0])
     if low == high and (not figure or 1 in points):
-        low, high = (-math.inf, math.inf) if exponential else _newcombe(points[0], points[1], count, confidence)
+        are_rates = not exponential and all(0 <= each <= 1 for each in points)
+        low, high = _newcombe(points[0], points[1], count, confidence) if are_rates else (-math.inf, math.inf)
     return Interval(point, low, high, len(after), count, unit, p)
 
 

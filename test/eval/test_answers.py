@@ -96,4 +96,4 @@ def test_figures_become_results(asked, evidence):
     both = {"base": {case.id: "c" for case in cases}, "tuned": {case.id: "a b c" for case in cases}}
     found = results([metric.score(evidence(cases, both)) for metric in (Exact(), Rouge(), Length())], [], 1)
     gap = next(figure for figure in found["metrics"] if figure["name"] == "length.gap")
-    assert (gap["models"]["tuned"]["value"], gap["verdict"]) == (0, "better")
+    assert (gap["models"]["tuned"]["value"], gap["better"]) == (0, "lower")

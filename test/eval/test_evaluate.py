@@ -187,6 +187,7 @@ def test_the_base_of_a_model_without_an_adapter_is_loaded_beside_it(trained):
     from src.eval.weights import Weights
     from src.models.trained import Trained
 
+<<<<<<< HEAD
     whole = SimpleNamespace(adapter=None, load_base=lambda: "base", load=lambda: "tuned")
     tuned, base = Weights(whole), Weights(whole, is_base=True)
     with base.open(tuned) as one, tuned.open(tuned) as other:
@@ -194,3 +195,35 @@ def test_the_base_of_a_model_without_an_adapter_is_loaded_beside_it(trained):
     tuned = Weights(Trained.of(trained))
     with tuned.open(tuned) as one, Weights(Trained.of(trained), is_base=True).open(tuned) as other:
         assert one is other  # its adapter is off meanwhile
+=======
+    from src.eval.evaluate import _standing
+
+    trained = SimpleNamespace(adapter=None, load_base=lambda: SimpleNamespace(model="base"))
+    found = []
+    for name in ("base", "tuned"):
+        with _standing(name, trained, SimpleNamespace(model="tuned")) as model:
+            found.append(model)
+    assert found == ["base", "tuned"]
+
+
+def test_metrics_of_words_join_the_report_and_answers_without_a_verdict_the_ledger(project):
+    judge = '{type: scripted, rules: [{match: first, reply: "who knows"}], default: \'{"reason": "so", "score": 3}\'}'
+    toxic = '{type: scripted, default: \'{"reason": "", "toxic": false}\'}'
+    metrics = f"""[{{type: grounded}}, {{type: exact}}, {{type: rouge}}, {{type: length}}, {{type: safety}},
+      {{type: json_schema, form: {{type: object}}}},
+      {{type: judge, backend: {judge}, rubrics: {{wit: {{asks: "Is it witty?"}}}}}}, {{type: toxicity, backend: {toxic}}}]"""
+    manifest = evaluate(
+        evaluate.load(project(f"{{metrics: {metrics}, gates: [{{metric: judge.wit, min: 1}}], max_new_tokens: 4, limit: 4}}"))
+    )
+    found = json.loads((OUT / "metrics.json").read_text())
+    by_name = {figure["name"]: figure for figure in found["metrics"]}
+    assert by_name["judge.wit"]["models"]["tuned"]["value"] == 3
+    assert by_name["toxicity.rate"]["models"]["tuned"]["value"] == 0
+    assert {"grounded.answers", "exact.f1", "rouge.l", "length.gap", "json_schema.fits"} <= by_name.keys()
+    assert found["missing"]["judge.wit.wins"] == "the judge gave no usable verdict"
+    assert "safety:unsafe" in found["missing"]["safety.refusal"]
+    assert manifest.counts["reasons"] == {"judge_unparsable": 5}  # four talks and the answer after a result
+    assert manifest.counts["read"] == manifest.counts["kept"] + 5
+    assert exit_code(manifest) == 3
+    assert "- `judge.wit` decides no gate: nobody has compared the judge with people" in (OUT / "report.md").read_text()
+>>>>>>> main

@@ -118,9 +118,7 @@ def test_a_verdict_that_follows_the_order_is_a_tie(asked, backend):
     assert finding.detail["judge"]["wit"]["swap_consistency"] == 0
 
 
-def test_faults_of_the_server_are_outlasted(asked, backend, monkeypatch):
-
-    monkeypatch.setattr("src.llm.patience.backoff", lambda attempt, chance: 0.01)
+def test_faults_of_the_server_are_outlasted(asked, backend):
     whole = LlmJudge(backend=backend()[1], rubrics=WIT).score(asked)
     script, served = backend(throttled=0.3, broken=0.3, garbled=0.3, chatty=0.3, retry_after=0.01)
     found = LlmJudge(backend=served | {"model": "other"}, rubrics=WIT).score(asked)
