@@ -187,7 +187,6 @@ def test_the_base_of_a_model_without_an_adapter_is_loaded_beside_it(trained):
     from src.eval.weights import Weights
     from src.models.trained import Trained
 
-<<<<<<< HEAD
     whole = SimpleNamespace(adapter=None, load_base=lambda: "base", load=lambda: "tuned")
     tuned, base = Weights(whole), Weights(whole, is_base=True)
     with base.open(tuned) as one, tuned.open(tuned) as other:
@@ -195,15 +194,6 @@ def test_the_base_of_a_model_without_an_adapter_is_loaded_beside_it(trained):
     tuned = Weights(Trained.of(trained))
     with tuned.open(tuned) as one, Weights(Trained.of(trained), is_base=True).open(tuned) as other:
         assert one is other  # its adapter is off meanwhile
-=======
-    from src.eval.evaluate import _standing
-
-    trained = SimpleNamespace(adapter=None, load_base=lambda: SimpleNamespace(model="base"))
-    found = []
-    for name in ("base", "tuned"):
-        with _standing(name, trained, SimpleNamespace(model="tuned")) as model:
-            found.append(model)
-    assert found == ["base", "tuned"]
 
 
 def test_metrics_of_words_join_the_report_and_answers_without_a_verdict_the_ledger(project):
@@ -226,4 +216,3 @@ def test_metrics_of_words_join_the_report_and_answers_without_a_verdict_the_ledg
     assert manifest.counts["read"] == manifest.counts["kept"] + 5
     assert exit_code(manifest) == 3
     assert "- `judge.wit` decides no gate: nobody has compared the judge with people" in (OUT / "report.md").read_text()
->>>>>>> main
