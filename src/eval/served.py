@@ -54,7 +54,7 @@ def _start(engine: VllmProcess, weights: Weights, run: Run, servers: Servers) ->
         port=port,
         dtype=vllm.DTYPES[trained.dtype],
         tool_parser=None,
-        max_new_tokens=1,
+        max_new_tokens=weights.context,
         gpu_memory_utilization=engine.gpu_memory_utilization if cuda else None,
         extra=engine.extra_args,
     )
