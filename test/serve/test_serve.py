@@ -173,7 +173,7 @@ def test_a_model_that_failed_its_gates_is_served_only_by_force(finish, trained_f
     with pytest.raises(MlxError, match=r"failed its gates: see data/keeper/eval/report\.md") as refused:
         serve(serve.load("k.yaml"))
     assert "--force" in refused.value.hint
-    monkeypatch.setattr(Server, "run_on", lambda *_: None)
+    monkeypatch.setattr(Server, "run_on", lambda self, listening: listening.close())
     serve(serve.load("k.yaml"), force=True)
     assert "this model failed its evaluation" in caplog.text
 
