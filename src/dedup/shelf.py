@@ -6,10 +6,14 @@ import uuid
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from src.core.files import digest
+
+_FETCHES = [Lock() for _ in range(64)]
+"""One for each file that is being fetched; two files seldom share one."""
 
 
 @lru_cache(1 << 16)
@@ -71,10 +75,12 @@ class Shelf:
         system, place = self._system()
         # by what the store says of the file, so that a copy is never taken for that of one that was written again
         found = _copies() / digest([self.place, name, system.ukey(f"{place}/{name}")])
-        if not found.exists():
-            part = found.with_name(f"{found.name}.{uuid.uuid4().hex}.part")
-            system.get_file(f"{place}/{name}", str(part))
-            part.replace(found)
+        # fetched once, by one thread: the others would fetch it again, and readers of a file in memory:// share its position
+        with _FETCHES[hash(found.name) % len(_FETCHES)]:
+            if not found.exists():
+                part = found.with_name(f"{found.name}.{uuid.uuid4().hex}.part")
+                system.get_file(f"{place}/{name}", str(part))
+                part.replace(found)
         return found
 
     def remove(self, name: str) -> None:

@@ -53,3 +53,16 @@ def test_the_shared_folder_may_be_a_url(go, families, jsonl, monkeypatch, tmp_pa
     monkeypatch.setattr(Deduplication, "_place", lambda self: f"{base}/{self.run.name}/{self.run.work.name}")
     assert go(input="in.jsonl", name="q")[0].outputs == here.outputs
     assert go(input="in.jsonl", name="q")[0].outputs == here.outputs
+
+
+def test_threads_that_want_one_file_at_once_all_get_it_whole():
+    """Readers of a file in memory:// share its position: two at once would each get a part of it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    content = bytes(range(256)) * 40_000
+    shelf = Shelf("memory://mlx-test/crowded")
+    for number in range(20):
+        shelf.save(f"{number}.bin", lambda stream: stream.write(content) and None)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: shelf.path(f"{number // 8}.bin").stat().st_size, range(160)))
+    assert set(found) == {len(content)}
