@@ -120,7 +120,7 @@ def test_thoughts_stand_apart() -> None:
 @pytest.mark.parametrize(
     ("reason", "row"),
     [
-        ("arguments_not_object", called('"{\\"a\\": 1}"')),
+        ("arguments_encoded_twice", called('"{\\"a\\": 1}"')),
         ("arguments_not_object", called([1])),
         ("arguments_bad_json", called("{a: 1}")),
         ("bad_message", {"messages": ["Hi"]}),
@@ -181,7 +181,7 @@ def test_no_files_and_too_many_ways_to_name_them() -> None:
         ("llamafactory/v1_dpo_demo.jsonl", {"preference_pair": 10}),
         ("llamafactory/dataset_info.json", {"unknown_format": 1}),
         ("llamafactory/reason_tool_use_demo_50.jsonl", {"": 41, "call_unanswered": 3, "tool_invalid": 6}),
-        ("openai_cookbook/drone_training.head3.reconstructed.jsonl", {"": 2, "arguments_not_object": 1}),
+        ("openai_cookbook/drone_training.head3.reconstructed.jsonl", {"": 2, "arguments_encoded_twice": 1}),
         ("openai_cookbook/toy_chat_fine_tuning.reconstructed.jsonl", {"": 4, "no_user": 1}),
     ],
 )
