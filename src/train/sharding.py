@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from src.train.ranks import barrier, rank, world
 
@@ -31,9 +31,11 @@ def shard(trainer: "Trainer") -> None:
     Each process has the whole model in its memory once, before it is shared out. The weights in a checkpoint are whole.
     """
     model, mesh = trainer.model, init_device_mesh(trainer.args.device.type, (world(),))
+    # what is put together is what is computed with; what is shared out, and what is summed up, stays fp32
+    precision = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if trainer.args.bf16 else None, reduce_dtype=torch.float32)
     for layer in [each for each in model.modules() if type(each).__name__ in (model._no_split_modules or ())]:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    fully_shard(model, mesh=mesh, mp_policy=precision)
     trainer.is_distributed_loading_by_transformers = True  # it is shared out already: not to be wrapped for DDP
     trainer.__class__ = type("Sharded", (_Sharded, type(trainer)), {})
 

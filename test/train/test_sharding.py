@@ -72,7 +72,8 @@ def test_a_share_trains_saves_and_goes_on_as_the_whole_does(trainer, group, tmp_
     shard(resumed)
     resumed.train(resume_from_checkpoint=(tmp_path / "checkpoints" / "checkpoint-2").as_posix())
     assert losses(resumed)[-2:] == losses(shared)[-2:]
-    assert all(torch.equal(weight, saved[name]) for name, weight in load_file(tmp_path / "checkpoints/checkpoint-4/model.safetensors").items())
+    again = load_file(tmp_path / "checkpoints" / "checkpoint-4" / "model.safetensors")
+    assert all(torch.equal(weight, saved[name]) for name, weight in again.items())
 
 
 def test_an_optimizer_that_knows_no_shares_is_refused(project):
