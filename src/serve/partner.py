@@ -42,13 +42,13 @@ def partner(project: str, url: str | None = None, *, made_by: str = "mlx train")
     try:
         told = json.loads((folder(project, "serve") / "server.json").read_text(encoding="utf-8"))
         return Remote(told["url"])
-    except Locked:  # it runs: a model of our own beside it would only hide that
+    except LockedError:  # it runs: a model of our own beside it would only hide that
         raise
     except (OSError, ValueError, KeyError, MlxError):  # none, or one that was killed
         return Own(folder(project, "train"), project, made_by)
 
 
-class Locked(MlxError):
+class LockedError(MlxError):
     """A server that wants a key, or another one."""
 
 
@@ -84,7 +84,7 @@ class Remote:
             found = self._json(response)
         if response.status in (401, 403):
             lacks = "the one there is not known" if os.environ.get(KEY) else "mlx token create makes one"
-            raise Locked(f"{self.where}: {_message(found)}", f"put a key into {KEY}, by .env or export; {lacks}")
+            raise LockedError(f"{self.where}: {_message(found)}", f"put a key into {KEY}, by .env or export; {lacks}")
         try:
             return str(found["data"][0]["id"])
         except (KeyError, TypeError, IndexError):

@@ -148,6 +148,6 @@ def test_a_guarded_server_is_talked_to_with_the_key_of_the_environment(mlx, web,
 def test_a_server_without_a_model_is_an_error(web, guarded, scripted, monkeypatch):
     key = guarded.key()
     monkeypatch.setenv("MLX_API_KEY", key)
-    with guarded.running(web, scripted, guarded.access(roles={"user": {"models": ["other"]}})) as address:
-        with pytest.raises(MlxError, match="offers no model"):
-            partner("keeper", address)
+    access = guarded.access(roles={"user": {"models": ["other"]}})
+    with guarded.running(web, scripted, access) as address, pytest.raises(MlxError, match="offers no model"):
+        partner("keeper", address)
