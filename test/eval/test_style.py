@@ -41,7 +41,7 @@ def answers(cases):
 def test_the_judge_tells_voices_apart_and_reports_its_test(cases, evidence):
     texts = [*records(SALT, "keeper", 4), *records(CLERK, "clerk", 5)]
     finding = Style(words=20).score(evidence(cases, answers(cases), records=texts, persona=PERSONA))
-    [measure] = finding.measures
+    measure, delta = finding.measures
     assert [row.value for row in measure.rows["base"]] == [0.0] * 6
     assert [row.value for row in measure.rows["tuned"]] == [1.0] * 6
     assert measure.rows["base"][0].why.startswith("the judge gives it 0.")
@@ -53,6 +53,29 @@ def test_the_judge_tells_voices_apart_and_reports_its_test(cases, evidence):
     assert detail["above_bar"]["persona"] > 0.9
     assert sum(map(sum, detail["confusion"])) == sum(detail["pieces"].values())
     assert detail["documents"] == {"persona": 4, "other": 5}
+    assert detail["accuracy_interval"][0] <= detail["accuracy"] <= detail["accuracy_interval"][1]
+    assert detail["calibration"]["ece"] < 0.1
+    assert delta.name == "style.delta"
+    assert [row.value for row in delta.rows["tuned"]] == [1.0] * 6
+    assert delta.rows["base"][0].why.endswith("nearer to the others")
+    assert not delta.doubt
+
+
+def test_voices_that_differ_in_topic_alone_are_found_out(cases, evidence):
+    """The judge tells them apart, as it may; with the matter starred out, and to Delta, they are one."""
+    style = ["the", "a", "of", "and", "to", "in", "it", "was", "that", "with", "for", "but"]
+    texts = []
+    for author, topic in (("keeper", SALT), ("clerk", CLERK)):
+        for document in range(6):
+            chance = random.Random(f"{author}{document}")
+            own = [f"{word}{chance.choice('aeiou')}" for word in topic for _ in range(12)]
+            words = " ".join(chance.choice(own if chance.random() < 0.4 else style) for _ in range(400))
+            texts.append(Record(f"{author}{document}", words, {"source": f"{author}{document}", "author": author}))
+    finding = Style(words=20).score(evidence(cases, answers(cases), records=texts, persona=PERSONA))
+    assert finding.detail["accuracy"] > 0.9
+    assert 0.4 < finding.detail["delta"]["balanced_accuracy"] < 0.6
+    assert finding.detail["without_content"]["balanced_accuracy"] < 0.75  # the lengths of starred words still tell something
+    assert finding.measures[1].doubt.startswith("on unseen pieces its balanced accuracy is 0.5")
 
 
 def test_text_that_says_nothing_either_way_is_no_persona(cases, evidence):
@@ -82,7 +105,7 @@ def test_one_document_a_voice_is_tested_on_pieces_and_says_so(cases, evidence):
     texts = [*records(SALT, "keeper", 1, each=30), *records(CLERK, "clerk", 4)]
     finding = Style(words=20).score(evidence(cases, answers(cases), records=texts, persona=PERSONA))
     assert finding.detail["grouped_by_source"] is False
-    assert len(finding.measures) == 1
+    assert len(finding.measures) == 2
 
 
 @pytest.mark.parametrize(
