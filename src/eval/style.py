@@ -63,14 +63,14 @@ class Style(Config):
                 false_alarms=self.false_alarms,
             )
         except UnfitJudgeError as error:
-            return Finding(missing=dict.fromkeys(self.names, str(error)), detail=error.detail)
+            return Finding(missing=dict.fromkeys(self.names, str(error)), detail={"style": error.detail} if error.detail else {})
         rows = {model: self._rows(judge, asked, texts) for model, texts in evidence.answers.items()}
         nearer = {model: _nearer(judge, asked, texts) for model, texts in evidence.answers.items()}
         said = [str(case.expected.get("content") or "") for case in asked]
         share = sum(each > judge.bar for each in judge.shares(said)) / len(said)
         delta = {**judge.report["delta"], "reference": sum(each > 0 for each in judge.nearer(said)) / len(said)}
         measures = [Measure(NAME, rows), Measure(DELTA, nearer, doubt=self._doubt(delta))]
-        return Finding(measures, detail={**judge.report, "delta": delta, "reference": share})
+        return Finding(measures, detail={"style": {**judge.report, "delta": delta, "reference": share}})
 
     def _doubt(self, delta: Mapping[str, float]) -> str:
         right = delta["balanced_accuracy"]
