@@ -6,7 +6,7 @@ from typing import Any
 
 from src.build import BuildConfig, source_names
 from src.build.candidate import Candidate
-from src.build.chats import Chats
+from src.build.chats import TURNS, Chats
 from src.build.classes import Classes
 from src.build.passages import Passages
 from src.build.preferences import Preferences
@@ -40,10 +40,13 @@ class Sources:
         """What one source gives; `makers` counts those that make dialogues up."""
         source = self.config.sources[number]
         if isinstance(source, Passages):
-            return source.examples(self.persona(number), measure=self.tokens.measure, seed=self.run.seed)
+            prose = (record for record in self.persona(number) if TURNS not in record.meta)
+            return source.examples(prose, measure=self.tokens.measure, seed=self.run.seed)
         if isinstance(source, Classes):
             return source.examples(self.persona(number) if source.of_records else ())
-        if isinstance(source, Chats | Preferences):
+        if isinstance(source, Chats):
+            return source.examples(self.persona(number) if source.of_records else ())
+        if isinstance(source, Preferences):
             return source.examples()
         maker = next(makers)
         if isinstance(source, ToolDialogues):

@@ -7,6 +7,8 @@ import os
 from typing import Any
 
 NONCE = 12
+CONVERSATIONS = "mlx conversations 1"
+"""Purpose of the lines in which a server keeps what was said; whoever reads them back gives the same."""
 
 
 class SealError(Exception):

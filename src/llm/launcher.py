@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ TICK = 0.1  # seconds between two looks at the process
 PULSE = 1.0  # seconds between two questions after its health
 MISSES = 10  # unanswered questions in a row, after which a running engine counts as hung
 PATIENCE = 5.0  # seconds that one question may take
+LONGEST_PAUSE = 60.0  # seconds before a restart
 STEADY = 300.0  # seconds of health after which earlier crashes are forgotten
 
 
@@ -39,7 +40,7 @@ class Launcher:
         *,
         port: int,
         log: Path,
-        health: str = "/health",
+        health: str | Callable[[], bool] = "/health",
         startup_timeout: float = 600.0,
         restarts: int = 3,
         backoff: float = 2.0,
@@ -52,10 +53,10 @@ class Launcher:
             command: The engine's command line; it has to listen on `port` of 127.0.0.1.
             port: Where it listens.
             log: What the engine prints is appended here.
-            health: The path that answers 200 once the engine is ready.
+            health: The path that answers 200 once the engine is ready, or what tells whether it is; `port` means nothing then.
             startup_timeout: Seconds from start to health.
             restarts: How often in a row it is started again.
-            backoff: Seconds before the first restart; doubled before each further one.
+            backoff: Seconds before the first restart; doubled before each further one, up to a minute.
             grace: Seconds between the request to end (SIGTERM) and the end (SIGKILL).
             environment: Variables for the engine, over those of this process.
         """
@@ -140,7 +141,7 @@ class Launcher:
                 return self._enter("failed", ended + words)
             if crashes >= self.restarts:
                 return self._enter("failed", f"{ended}, after {crashes} restarts{words}")
-            pause = self.backoff * 2**crashes
+            pause = min(self.backoff * 2 ** min(crashes, 16), LONGEST_PAUSE)
             crashes += 1
             LOG.warning("the engine %s; starting it again in %.1f s (%d of %d)", ended, pause, crashes, self.restarts)
             self._enter("restarting", ended)
@@ -177,7 +178,7 @@ class Launcher:
                 return f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
             if time.monotonic() < ask:
                 continue
-            if answers(self.port, self.health):
+            if self._healthy():
                 misses, ready = 0, True
                 if self.state != "ready":
                     self._enter("ready")
@@ -185,10 +186,13 @@ class Launcher:
                 misses += 1
             ask = time.monotonic() + PULSE
             if misses >= MISSES:
-                return f"did not answer {self.health} {misses} times"
+                return f"did not answer {self.health if isinstance(self.health, str) else 'us'} {misses} times"
             if not ready and time.monotonic() > deadline:
                 return f"was not ready after {self.startup_timeout:g} s"
         return ""
+
+    def _healthy(self) -> bool:
+        return answers(self.port, self.health) if isinstance(self.health, str) else self.health()
 
 
 def mortal(command: Sequence[str]) -> list[str]:

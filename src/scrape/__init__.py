@@ -18,6 +18,7 @@ from src.core.run import Run
 from src.core.stage import StageConfig, stage
 from src.scrape.files import FilesSource
 from src.scrape.filters import Filter
+from src.scrape.gateway_log import GatewayLogSource
 from src.scrape.gutenberg import GutenbergSource
 from src.scrape.huggingface import HuggingFaceSource
 from src.scrape.open_meteo import OpenMeteoSource
@@ -29,7 +30,14 @@ from src.scrape.web import Shard, WebSource
 from src.text.clean import Clean
 
 Source = Annotated[
-    FilesSource | GutenbergSource | WebSource | RedditSource | OpenMeteoSource | OpenWeatherMapSource | HuggingFaceSource,
+    FilesSource
+    | GutenbergSource
+    | WebSource
+    | RedditSource
+    | OpenMeteoSource
+    | OpenWeatherMapSource
+    | HuggingFaceSource
+    | GatewayLogSource,
     Field(discriminator="type"),
 ]
 

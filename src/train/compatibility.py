@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from src.train import TrainConfig
 
 # vLLM 0.32: vllm/config/lora.py (MaxLoRARanks), vllm/lora/peft_helper.py (_validate_features)
+OF_SHARES = ("adamw_torch_fused", "adamw_torch", "rmsprop", "sgd", "adagrad")
+"""PyTorch's own optimizers, which take a share of a weight for what it is."""
 VLLM_RANK = 512
 VLLM_WHOLE = {"classifier", "score"}
 _LONG = {
@@ -86,6 +88,8 @@ def _of_weights(config: "TrainConfig") -> Iterator[Conflict]:
     if lora is None:
         if config.quantization != "none":
             yield Conflict(("lora",), f"null trains all weights, and {config.quantization} ones cannot be: set quantization to none")
+        if config.launch.world > 1 and config.optimizer not in OF_SHARES:
+            yield Conflict(("optimizer",), f"{config.optimizer} knows no shares of a model: set it to adamw_torch_fused")
         return
     if lora.dora and config.quantization == "int8":
         yield Conflict(("lora", "dora"), "PEFT cannot take the lengths of int8 weights: set quantization to nf4 or none")

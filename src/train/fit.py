@@ -20,6 +20,7 @@ from src.train.judge import Judge
 from src.train.micro_batch import prove
 from src.train.monitor import Monitor
 from src.train.ranks import barrier, rank, world
+from src.train.sharding import shard
 from src.train.speed import utilisation
 from src.train.together import WORKER
 
@@ -53,6 +54,8 @@ def fit(
         )
     if checkpoint is None:
         prove(config, run, trainer)
+    if world() > 1 and config.lora is None:
+        shard(trainer)
     done = checkpoint.step if checkpoint else 0
     metrics = Metrics(run.work / METRICS, upto=done) if rank() == 0 else None
     logs = _open(config, run, metrics, done) if metrics else []

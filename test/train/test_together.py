@@ -61,7 +61,7 @@ def losses():
 
 
 def weights():
-    return (OUTPUT / "adapter" / "adapter_model.safetensors").read_bytes()
+    return [file.read_bytes() for file in sorted(OUTPUT.glob("*/*.safetensors"))]
 
 
 def workers():
@@ -130,15 +130,19 @@ def test_of_several_that_failed_the_one_that_knows_why_is_named():
 
 
 @pytest.mark.slow
-def test_kill_9_of_one_process_ends_all_and_the_next_run_goes_on(project, forks):
-    assert ended(mlx(*TWO))[0] == 0
+@pytest.mark.parametrize(
+    ("flat", "settings"), [(FLAT, TWO), (FLAT[1:], (*TWO, "train.lora=null", "train.learning_rate=1e-3"))], ids=["lora", "all weights"]
+)
+def test_kill_9_of_one_process_ends_all_and_the_next_run_goes_on(project, forks, flat, settings):
+    assert ended(mlx(*settings, flat=flat))[0] == 0
     expected, made = losses(), weights()
+    assert made
     shutil.rmtree(OUTPUT)
-    code, errors = ended(mlx(*TWO, **{DIES: "1"}))
+    code, errors = ended(mlx(*settings, flat=flat, **{DIES: "1"}))
     assert code == 2
     assert "process 1 of the training was killed by SIGKILL" in errors
     assert workers() == []
-    code, errors = ended(mlx(*TWO))
+    code, errors = ended(mlx(*settings, flat=flat))
     assert code == 0, errors
     assert "going on from step 4" in errors
     assert losses() == expected

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 from pydantic import Field
 
 from src.core.config import Config
-from src.core.sealing import Seal
+from src.core.sealing import CONVERSATIONS, Seal
 from src.core.secrets import redact
 from src.serve.access.strength import strong
 
 LOG = logging.getLogger("mlx.serve")
-PURPOSE = "mlx conversations 1"
 
 
 class LogConversations(Config):
@@ -38,17 +38,35 @@ class Conversations:
             MlxError: Where the key is set and weak.
         """
         secret = os.environ.get(settings.key_env, "").strip()
-        self._seal = Seal(strong(secret, settings.key_env) if secret else None, PURPOSE)
+        self._seal = Seal(strong(secret, settings.key_env) if secret else None, CONVERSATIONS)
         self._pii = settings.pii
         self._folder = folder
         if not secret:
             LOG.warning("conversations are kept unsealed: set %s (mlx token secret makes one) to seal them", settings.key_env)
 
-    def keep(self, who: str | None, request: str, messages: list[dict[str, Any]], answer: str) -> None:
-        """Keep one conversation; a disk that does not take it is told in the log, and hurts no answer."""
-        said = [{**message, "content": self._clean(message.get("content") or "")} for message in messages]
-        row = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": request, "who": who, "messages": said}
-        row["messages"].append({"role": "assistant", "content": self._clean(answer)})  # type: ignore[union-attr]
+    def keep(
+        self,
+        who: str | None,
+        request: str,
+        messages: list[dict[str, Any]],
+        answer: str,
+        *,
+        model: str | None = None,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Keep one conversation; a disk that does not take it is told in the log, and hurts no answer.
+
+        Args:
+            who: Id of the key, where there is one.
+            request: Id of the request.
+            messages: What the client sent.
+            answer: What was answered.
+            model: What answered.
+            tools: Tools that were offered.
+        """
+        said = [self._clean({**message, "content": message.get("content") or ""}) for message in messages]
+        row: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": request, "who": who, "model": model}
+        row |= {"messages": [*said, {"role": "assistant", "content": self._clean(answer)}], "tools": self._clean(list(tools))}
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = self._folder / f"{datetime.now(UTC):%Y-%m-%d}.jsonl"
@@ -57,7 +75,15 @@ class Conversations:
         except OSError as error:
             LOG.error("a conversation was not kept: %s", error.strerror)
 
-    def _clean(self, text: str) -> str:
+    def _clean(self, value: Any) -> Any:
+        """A value without secrets and what tells a person, whatever it is made of: the arguments of tool calls too."""
+        if isinstance(value, dict):
+            return {key: each if key == "role" else self._clean(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._clean(each) for each in value]
+        return self._clean_text(value) if isinstance(value, str) else value
+
+    def _clean_text(self, text: str) -> str:
         from src.text.pii import mask
 
         text = redact(text)

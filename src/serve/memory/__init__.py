@@ -29,6 +29,20 @@ class Memory(Config):
     """Longest passage in characters; a block of code stays whole up to four times that."""
     max_file_mb: float = Field(default=2.0, gt=0, le=100)
     """Larger files are left out, with a warning."""
+    max_note_kb: float = Field(default=64, gt=0, le=10_000)
+    """Longest text that one request may add."""
+    tokens: int = Field(default=2000, ge=100)
+    """Most tokens that go into one prompt, core files included; fewer where the model has no room for them."""
+    passages: int = Field(default=5, ge=0, le=50)
+    """How many passages are looked for, besides the core files."""
+    models: tuple[str, ...] | None = None
+    """Models whose answers draw on it, by the name that clients use; all if unset."""
+    roles: tuple[str, ...] | None = None
+    """Roles whose answers draw on it; all if unset."""
+    deadline: float = Field(default=1.5, gt=0, le=60)
+    """Seconds after which an answer does without it, and says so."""
+    watch: float = Field(default=5.0, gt=0)
+    """Seconds between two looks at the files."""
 
     def open(self, project: str) -> "Bank":
         """Read the files and bring the vectors of `project` up to date.

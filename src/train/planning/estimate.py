@@ -36,6 +36,7 @@ class Estimate:
     """Share of the places that hold a token."""
     steps: int
     seconds: float
+    """By the clock; of several processes without what they tell each other."""
     fits: bool
 
 
@@ -51,5 +52,5 @@ def estimate(job: Job, setting: Setting) -> Estimate:
     pace = speed(job.shape, setting, job.gpu, rows.context)
     steps = job.max_steps or math.ceil(math.ceil(sequences / setting.effective_batch) * job.epochs)
     places = rows.tokens / full / max(1, sequences) * (2 if setting.task == "dpo" else 1)
-    seconds = steps * setting.effective_batch * places / pace.tokens_per_second
+    seconds = steps * setting.effective_batch * places / pace.tokens_per_second / setting.processes
     return Estimate(setting, found, pace, sequences, full, steps, seconds, found.total <= job.gpu.memory)

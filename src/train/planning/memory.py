@@ -42,8 +42,8 @@ def memory(shape: Shape, setting: Setting) -> Memory:
         {
             "weights": weight_bytes(shape, setting),
             "adapter": 0.0 if setting.full else 4.0 * trained,
-            "gradients": 4.0 * trained,
-            "optimizer": trained * state_bytes(setting.optimizer),
+            "gradients": 4.0 * trained / setting.shares + gathered_bytes(shape, setting, layers=1),
+            "optimizer": trained * state_bytes(setting.optimizer) / setting.shares,
             "activations": kept,
             "loss or a block": max(loss_bytes(shape, setting), backward_bytes(shape, setting)),
             "dequantised matrix": dequantised_bytes(shape, setting),
@@ -63,12 +63,21 @@ def trained_parameters(shape: Shape, setting: Setting) -> int:
 
 def weight_bytes(shape: Shape, setting: Setting) -> float:
     """The model's own weights: trained ones in fp32, frozen matrices as they are quantised, the rest in what is computed in."""
+    if setting.shares > 1:  # a layer is put together while the one before it is computed
+        return 4.0 * shape.parameters / setting.shares + gathered_bytes(shape, setting, layers=2)
     if setting.full:  # autocast keeps a bf16 copy of each matrix for the pass
         return 4.0 * shape.parameters + (2.0 * shape.matmul_parameters if setting.bf16 else 0)
     matrix = {"nf4": NF4, "int8": 1 + 4 / shape.hidden, "none": setting.width}[setting.quantization]
     if setting.on_cpu and setting.quantization != "none":
         matrix += 4  # the file that was quantised stays mapped, its pages resident until the system wants them (in fp32)
     return shape.linear_parameters * matrix + (shape.parameters - shape.linear_parameters) * setting.width
+
+
+def gathered_bytes(shape: Shape, setting: Setting, *, layers: int) -> float:
+    """What is put together of a model that is shared out: so many of its layers, and all that is no layer."""
+    if setting.shares == 1:
+        return 0.0
+    return (shape.linear_parameters / shape.layers * layers + shape.parameters - shape.linear_parameters) * setting.width
 
 
 def state_bytes(optimizer: str) -> float:

@@ -20,7 +20,7 @@ def options(job: Job, setting: Setting) -> list[Estimate]:
 
 def quickest(job: Job, setting: Setting) -> Estimate:
     """The quickest micro-batch that fits, or the smallest if none does; a larger one has to be worth it by a hundredth."""
-    sizes = micro_batches(setting.effective_batch)
+    sizes = micro_batches(max(1, setting.effective_batch // setting.processes))
     best = estimate(job, replace(setting, micro_batch=sizes[0]))
     for size in sizes[1:]:
         each = estimate(job, replace(setting, micro_batch=size))

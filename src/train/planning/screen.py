@@ -58,6 +58,8 @@ def verdict(plan: Plan) -> Iterator[str]:
         yield f"  Note: {plan.job.rows.note}; `mlx build` gives the real lengths."
     elif lost := plan.job.rows.rows - plan.job.rows.upto(written.setting.sequence).rows:
         yield f"  Note: {lost:,} rows are longer than train.sequence_length {written.setting.sequence} and will be dropped."
+    if written.setting.processes > 1:
+        yield "  Note: the time of several GPUs is reckoned without what they tell each other: it was not measured."
 
 
 def differences(written: Setting, other: Setting) -> Iterator[str]:
@@ -88,11 +90,19 @@ def _course(plan: Plan, price: float) -> Iterator[str]:
     tight = estimate(plan.job, replace(setting, packing=True)).full
     yield f"rows         {rows.note}"
     yield f"sequences    {each.sequences:,} of {setting.sequence} places, {each.full:.1%} full; packed {tight:.1%}, padded {loose:.1%}"
-    yield f"steps        {each.steps:,} of {setting.effective_batch} = {setting.micro_batch} × {setting.accumulation}"
-    yield f"speed        {each.speed.tokens_per_second:,.0f} tok/s, MFU {each.speed.mfu:.1%}"
-    yield f"time, cost   {hours(each.seconds)}, ${each.seconds / 3600 * price:,.2f} at ${price:.2f} an hour"
+    yield f"steps        {each.steps:,} of {setting.effective_batch} = {setting.micro_batch} × {setting.accumulation}{_together(setting)}"
+    yield f"speed        {each.speed.tokens_per_second:,.0f} tok/s, MFU {each.speed.mfu:.1%}{' each' if setting.processes > 1 else ''}"
+    yield f"time, cost   {hours(each.seconds)}, ${_cost(each, price):,.2f} at ${price:.2f} an hour{_together(setting)}"
     yield "speed rests on"
     yield from (f"  {line}" for line in _wrapped(each.speed.rests_on, 66))
+
+
+def _together(setting: Setting) -> str:
+    return f" × {setting.processes} GPUs" if setting.processes > 1 else ""
+
+
+def _cost(each: Estimate, price: float) -> float:
+    return each.seconds / 3600 * price * each.setting.processes
 
 
 def _table(plan: Plan, price: float) -> str:
@@ -113,7 +123,7 @@ def _row(plan: Plan, each: Estimate, price: float) -> list[str]:
         f"{each.speed.tokens_per_second:,.0f}",
         f"{each.speed.mfu:.0%}",
         hours(each.seconds),
-        f"${each.seconds / 3600 * price:,.2f}",
+        f"${_cost(each, price):,.2f}",
         "" if each.fits else "does not fit",
     ]
 

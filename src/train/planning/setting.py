@@ -33,6 +33,8 @@ class Setting:
     """Whether activations wait in the host's memory."""
     reference: bool = False
     """Whether a frozen reference is computed at each step (DPO)."""
+    processes: int = 1
+    """That train together; all weights are shared out over them, an adapter each of them has."""
 
     @classmethod
     def of(cls, config: "TrainConfig", *, on_cpu: bool) -> Self:
@@ -56,12 +58,18 @@ class Setting:
             varlen=not on_cpu and config.attention != "sdpa" and config.precision != "fp32",
             offloading=config.activation_offloading,
             reference=config.task == "dpo" and config.dpo.reference == "adapter_off",
+            processes=config.launch.world,
         )
 
     @property
     def full(self) -> bool:
         """Whether all weights are trained."""
         return self.rank == 0
+
+    @property
+    def shares(self) -> int:
+        """Processes over which weights, gradients and optimizer are shared out."""
+        return self.processes if self.full else 1
 
     @property
     def width(self) -> int:
@@ -86,4 +94,4 @@ class Setting:
     @property
     def accumulation(self) -> int:
         """Passes to one optimizer step."""
-        return max(1, self.effective_batch // self.micro_batch)
+        return max(1, self.effective_batch // (self.micro_batch * self.processes))

@@ -8,8 +8,8 @@ import pytest
 
 from src.core.errors import MlxError
 from src.core.log import console, logged_to
-from src.core.sealing import Seal, SealError
-from src.serve.access.conversations import PURPOSE, Conversations, LogConversations
+from src.core.sealing import CONVERSATIONS, Seal, SealError
+from src.serve.access.conversations import Conversations, LogConversations
 from src.serve.access.json_log import json_lines
 from src.serve.access.strength import made
 
@@ -65,7 +65,7 @@ def test_the_log_is_text_again_afterwards(tmp_path):
 def kept(secret):
     path = next(Path("kept").glob("*.jsonl"))
     assert path.stat().st_mode & 0o777 == 0o600
-    return [Seal(secret, PURPOSE).open(line) for line in path.read_text().splitlines()]
+    return [Seal(secret, CONVERSATIONS).open(line) for line in path.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -225,3 +225,20 @@ def test_planning_is_light():
     seconds, *loaded = json.loads(done.stdout.splitlines()[-1])
     assert not {"torch", "transformers", "peft", "trl", "numpy", "polars", "datasets", "bitsandbytes"} & set(loaded)
     assert seconds < 2  # of CPU; about a third of a second on a quiet machine, see memory_bank/benchmarks.md
+
+
+def test_several_gpus_share_all_weights_out_and_each_has_its_own_adapter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    llama = shape_of("llama-3.1-8b")
+    one, eight = (memory(llama, written(lora=None, quantization="none", effective_batch=64, launch={"processes": n})).parts for n in (1, 8))
+    assert eight["optimizer"] == one["optimizer"] / 8
+    assert eight["weights"] == pytest.approx(4 * 8.03e9 / 8 + 2 * (2 * 6.98e9 / 32 + 1.05e9), rel=0.01)  # its share, two layers, both ends
+    assert eight["activations"] == one["activations"]
+    adapter = [memory(llama, written(effective_batch=64, launch={"processes": n})).total for n in (1, 8)]
+    assert adapter[0] == adapter[1]
+    dataset([400] * 6400)
+    alone, together = (planned("--gpu", "h100", f"train.launch.processes={n}", "train.micro_batch=1").output for n in (1, 8))
+    assert "= 1 × 64\n" in alone
+    assert "= 1 × 8 × 8 GPUs\n" in together
+    assert "without what they tell each other" in together
+    assert "without what they tell each other" not in alone

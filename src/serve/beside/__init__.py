@@ -1,0 +1,1 @@
+"""Processes beside the server, where what is heavy runs: vectors, sentence models, classifiers."""

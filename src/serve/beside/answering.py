@@ -1,0 +1,71 @@
+"""The other end of the line: answers requests until the process is asked to end."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from src.serve.beside.line import LONGEST, line
+
+LOG = logging.getLogger("mlx.beside")
+Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Refused(Exception):  # noqa: N818 (a word for the line, no fault)
+    """What the process does not do, with a word for the one who asked."""
+
+    def __init__(self, why: str, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+async def answering(path: Path, handle: Handle) -> None:
+    """Answer on a socket at `path`, which only this user can open, until SIGTERM.
+
+    Args:
+        path: Where; a socket that is there already belonged to a process that is gone.
+        handle: Does one request; several may be under way.
+    """
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        server = await asyncio.start_unix_server(lambda reader, writer: _connection(reader, writer, handle), str(path), limit=LONGEST)
+    finally:
+        os.umask(before)
+    end = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, end.set)
+    await end.wait()
+    server.close()
+    path.unlink(missing_ok=True)
+
+
+async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handle) -> None:
+    under_way: set[asyncio.Task[None]] = set()
+    with suppress(OSError, ValueError):
+        while data := await reader.readline():
+            task = asyncio.create_task(_answer(json.loads(data), writer, handle))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+    for task in under_way:
+        task.cancel()
+    writer.close()
+
+
+async def _answer(request: dict[str, Any], writer: asyncio.StreamWriter, handle: Handle) -> None:
+    told: dict[str, Any] = {"id": request["id"]}
+    try:
+        told["done"] = await handle(request)
+    except Refused as error:
+        told |= {"error": str(error), "why": error.why}
+    except Exception as error:
+        LOG.exception("a request failed")
+        told |= {"error": type(error).__name__, "why": "failed"}
+    with suppress(OSError):
+        writer.write(line(told))
+        await writer.drain()

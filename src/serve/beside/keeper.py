@@ -1,0 +1,116 @@
+"""Keeps one process beside all workers of a server: whichever worker is first starts and watches it, another where that one ends."""
+
+import asyncio
+import json
+import logging
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.serve.beside.line import Line, LineError
+
+if TYPE_CHECKING:
+    from src.llm.launcher import Launcher
+
+LOG = logging.getLogger("mlx.serve")
+PULSE = 1.0  # seconds between two looks
+PAUSE = 30.0  # seconds before another try with a process that never answered
+STARTUP = 120.0  # seconds until it answers, though it may still be loading
+PATIENCE = 5.0  # seconds that a look may take
+ALWAYS = 1_000_000
+"""Restarts: who watches it has nothing better to do."""
+
+
+class Keeper:
+    """A process that runs `python -m module SOCKET SETTINGS`, and the line to it."""
+
+    def __init__(self, module: str, settings: dict[str, Any], *, path: Path, log: Path) -> None:
+        """Prepare; `run` starts.
+
+        Args:
+            module: What the process runs.
+            settings: What it is told, as JSON; no secrets, which come with the environment.
+            path: Where its socket lies; that is how workers find the one process.
+            log: What it prints is appended here.
+        """
+        self.line = Line(path)
+        self.told: dict[str, Any] = {}
+        """What the process last said about itself; empty while it does not answer."""
+        self._command = [sys.executable, "-P", "-m", module, str(path), json.dumps(settings)]
+        self._path, self._log = path, log
+        self._launcher: Launcher | None = None
+        self._given_up = 0.0
+
+    @property
+    def state(self) -> str:
+        """What the process says of itself, such as `loading` or `ready`; else `starting`, `restarting` or `failed`."""
+        if self.told and self.line.connected:
+            return str(self.told.get("state", "ready"))
+        state = self._launcher.state if self._launcher else "starting"
+        return "starting" if state == "ready" else state
+
+    async def run(self) -> None:
+        """Keep the process, or watch the one that another worker keeps, until cancelled."""
+        from filelock import FileLock, Timeout
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._path.with_suffix(".keeper"))
+        try:
+            while True:
+                if self._launcher is None or self._over():
+                    with suppress(Timeout):
+                        lock.acquire(timeout=0)
+                        self._start()
+                await self._look()
+                await asyncio.sleep(PULSE if self.told else PULSE / 5)
+        finally:
+            if self._launcher:
+                await asyncio.shield(asyncio.to_thread(self._launcher.stop))
+            await self.line.close()
+            lock.release()
+
+    def _start(self) -> None:
+        from src.llm.launcher import Launcher
+
+        self._launcher = Launcher(
+            self._command,
+            port=0,
+            log=self._log,
+            health=lambda: answers(self._path),
+            startup_timeout=STARTUP,
+            restarts=ALWAYS,
+            backoff=0.5,
+            grace=5,
+        )
+        self._launcher.start()
+        self._given_up = 0.0
+
+    def _over(self) -> bool:
+        """Whether a process that never answered was given up long enough ago to try another."""
+        if self._launcher is None or self._launcher.state != "failed":
+            return False
+        if not self._given_up:
+            LOG.error("%s; it is tried again in %.0f s", self._launcher.error(), PAUSE)
+            self._given_up = time.monotonic()
+        return time.monotonic() - self._given_up > PAUSE
+
+    async def _look(self) -> None:
+        try:
+            self.told = await self.line.ask("state", within=PATIENCE)
+        except LineError:
+            self.told = {}
+
+
+def answers(path: Path) -> bool:
+    """Whether a process answers on the socket at `path`; for threads."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(PATIENCE)
+        try:
+            asking.connect(str(path))
+            asking.sendall(b'{"id":0,"do":"state","within":5}\n')
+            return bool(asking.recv(1))
+        except OSError:
+            return False

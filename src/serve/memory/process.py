@@ -1,0 +1,155 @@
+"""The process that has the memory: store and sentence model live here, and no request of the server waits for them longer than it says."""
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from src.core.errors import MlxError
+from src.serve.beside.answering import Refused, answering
+from src.serve.memory import Memory
+from src.serve.memory.add import add
+from src.serve.memory.bank import Bank
+from src.store.failure import StoreError
+
+LOG = logging.getLogger("mlx.memory")
+T = TypeVar("T")
+AGAIN = (2.0, 60.0)
+"""Seconds before a store that failed is tried again: the first time, and at most."""
+LETTERS = 3
+"""Bytes that a token has at least in the mean, where no tokenizer is at hand: an estimate on the safe side for prose and code."""
+
+
+class Remembering:
+    """Answers for a memory; all that touches it happens in one thread, in the order in which it was asked."""
+
+    def __init__(self, config: Memory, project: str) -> None:
+        self.config = config
+        self.project = project
+        self.bank: Bank | None = None
+        self.fault = "loading"
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="memory")
+
+    async def keep(self) -> None:
+        """Open the memory and keep it in step with its files; a store that fails is tried again, ever more rarely."""
+        pause = AGAIN[0]
+        while True:
+            try:
+                await self._do(self._refreshed)
+                self.fault, pause = "", AGAIN[0]
+                await asyncio.sleep(self.config.watch)
+            except MlxError as error:
+                self.fault = str(error)
+                LOG.warning("memory: %s; tried again in %.0f s", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, AGAIN[1])
+
+    async def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do one request."""
+        if request["do"] == "state":
+            return self._state()
+        work = {"recall": self._recall, "search": self._search, "reload": self._reload, "add": self._add}[request["do"]]
+        end = time.monotonic() + float(request["within"])
+        try:
+            return await self._do(lambda: self._in_time(work, request, end))
+        except StoreError as error:
+            self.fault = str(error)
+            raise Refused("unavailable", str(error)) from None
+
+    def _in_time(self, work: Callable[[Bank, dict[str, Any]], dict[str, Any]], request: dict[str, Any], end: float) -> dict[str, Any]:
+        if time.monotonic() > end:
+            raise Refused("late", "nobody waits for this any more")
+        if self.bank is None:
+            raise Refused("unavailable", self.fault)
+        return work(self.bank, request)
+
+    def _refreshed(self) -> None:
+        if self.bank is None or self.fault:
+            if self.bank:
+                self.bank.close()
+                self.bank = None
+            self.bank = self.config.open(self.project)
+            LOG.info("memory: %d files, %d passages", self.bank.changes.files, self.bank.changes.passages)
+            return
+        changes = self.bank.reload()
+        if changes.added or changes.forgotten:
+            LOG.info("memory: %d passages added, %d forgotten", changes.added, changes.forgotten)
+
+    def _state(self) -> dict[str, Any]:
+        if self.bank is None or self.fault:
+            return {"state": "loading" if self.fault == "loading" else "unavailable", "why": self.fault}
+        return {"state": "ready", "files": len(self.bank.chunked), "passages": len(self.bank.catalogue)}
+
+    def _recall(self, bank: Bank, request: dict[str, Any]) -> dict[str, Any]:
+        quoted = bank.recall(
+            request["question"],
+            budget=request["budget"],
+            count=_counter(request.get("tokenizer")),
+            k=self.config.passages,
+            special=request.get("special", ()),
+        )
+        return {"text": quoted.text, "sources": [each.source for each in quoted.used]}
+
+    def _search(self, bank: Bank, request: dict[str, Any]) -> dict[str, Any]:
+        found = bank.search(request["question"], request["k"])
+        return {
+            "found": [
+                {"file": each.chunk.file, "source": each.chunk.source, "text": each.chunk.text, "score": each.score} for each in found
+            ]
+        }
+
+    def _reload(self, bank: Bank, _: dict[str, Any]) -> dict[str, Any]:
+        return asdict(bank.reload())
+
+    def _add(self, bank: Bank, request: dict[str, Any]) -> dict[str, Any]:
+        file = add(
+            self.config.folder,
+            request["file"],
+            request["text"],
+            append=request["append"],
+            largest=int(self.config.max_file_mb * 1e6),
+            note=int(self.config.max_note_kb * 1e3),
+        )
+        return {"file": file, **self._reload(bank, {})}
+
+    def close(self) -> None:
+        """Take no more work; what is under way ends with the process, and costs nothing that the files do not give again."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+@lru_cache(maxsize=8)
+def _counter(tokenizer: str | None) -> Callable[[str], int]:
+    """Count a text's tokens, by a tokenizer's file where there is one."""
+    if tokenizer is None or not Path(tokenizer).is_file():
+        return lambda text: len(text.encode("utf-8", "replace")) // LETTERS + 1
+    from tokenizers import Tokenizer
+
+    loaded = Tokenizer.from_file(tokenizer)
+    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+
+
+async def main(path: str, settings: str) -> None:
+    """Run until asked to end: `python -m src.serve.memory.process SOCKET '{"project": …, "memory": {…}}'`."""
+    told = json.loads(settings)
+    remembering = Remembering(Memory.model_validate(told["memory"]), told["project"])
+    keeping = asyncio.create_task(remembering.keep())
+    try:
+        await answering(Path(path), remembering.handle)
+    finally:
+        keeping.cancel()
+        remembering.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(main(*sys.argv[1:]))
