@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from src.core.address import http_url
 from src.core.config import Cosmetic
 from src.core.secrets import secret
-from src.llm.openai import http_url
 from src.serve.engines.part import UpstreamPart
 
 if TYPE_CHECKING:
