@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -22,6 +22,9 @@ from src.serve.reply import Reply
 from src.serve.request import RequestError, bug
 from src.serve.route import PATIENCE, Hot, Patience
 
+if TYPE_CHECKING:
+    from src.serve.control.control import Control
+
 LOG = logging.getLogger("mlx.serve")
 MODELS = "/v1/models"
 
@@ -36,6 +39,7 @@ def application(
     max_headers: int = 16_384,
     patience: Patience = PATIENCE,
     conversations: Conversations | None = None,
+    control: "Control | None" = None,
 ) -> Door:
     """Make the app around the gateway, whose engines run as long as the app does.
 
@@ -48,8 +52,9 @@ def application(
         max_headers: Bytes that a request's headers may have.
         patience: Seconds that the parts of a request may take.
         conversations: Where conversations are kept; nowhere if None.
+        control: Health by model, metrics, lineage and administration; none of them if None.
     """
-    api = FastAPI(lifespan=_lifespan(gateway, guard, failed), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
+    api = FastAPI(lifespan=_lifespan(gateway, guard, failed, control), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
     api.state.gateway = gateway
     api.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     api.add_exception_handler(Exception, _bug)
@@ -61,9 +66,11 @@ def application(
             told["models"] = {name: model.engine.state for name, model in gateway.models.items()}
         return JSONResponse(told, 200 if gateway.state in ("ready", "degraded") else 503)
 
+    if control:
+        control.join(api)
     hot = Hot(gateway, max_body=max_body, patience=patience, conversations=conversations)
     front = _Front(api, {**dict.fromkeys(gateway.paths, ("POST", hot)), MODELS: ("GET", _Models(gateway))})
-    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers)
+    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers, metrics=control.metrics if control else None)
 
 
 class _Front:
@@ -97,7 +104,9 @@ class _Models:
         await Out(send).whole(Reply.of({"object": "list", "data": data}))
 
 
-def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None]) -> Callable[[FastAPI], Any]:
+def _lifespan(
+    gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None], control: "Control | None"
+) -> Callable[[FastAPI], Any]:
     """Run the engines as long as the app runs; one that is given up leaves the others to answer."""
     engines = [model.engine for model in gateway.models.values()]
 
@@ -113,7 +122,7 @@ def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseExcep
         running = [asyncio.create_task(engine.run()) for engine in engines]
         for task in running:
             task.add_done_callback(ended)
-        guarding = [asyncio.create_task(guard.run())] if guard else []
+        guarding = [asyncio.create_task(each.run()) for each in (guard, control) if each]
         await asyncio.sleep(0)  # who needs no loading is ready for the first request
         yield
         for task in [*running, *guarding]:

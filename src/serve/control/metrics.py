@@ -4,7 +4,7 @@ import asyncio
 import os
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from src.serve.control.gpu import gpu_memory
@@ -15,16 +15,19 @@ TICK = 5.0  # seconds between two looks at what is no event: memory, states, wha
 GPU_EVERY = 12  # ticks
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)  # seconds
 OTHER = "other"
-"""Stands for every path that is not one of ours: a client cannot make up series."""
+"""Stands for every path and model that is not one of ours: a client cannot make up series."""
+PATHS = frozenset(("/v1/models", "/v1/lineage", "/health", "/health/live", "/health/ready", "/metrics"))
+"""Paths that are told by name, besides those of the engines."""
 
 
 class Metrics:
     """The counts of one process, and the telling of all."""
 
-    def __init__(self, gateway: Gateway, paths: frozenset[str]) -> None:
-        """`paths` are those that are told by name."""
+    def __init__(self, gateway: Gateway) -> None:
+        """Begin at nought, or where several workers count where they are."""
         self.gateway = gateway
-        self.paths = paths
+        self.paths = PATHS | gateway.paths
+        disable_created_metrics()  # a second series for each count, which nobody reads
         own = self._own = CollectorRegistry()
         self._requests = Counter("mlx_requests", "Requests answered.", ("path", "status"), registry=own)
         self._seconds = Histogram("mlx_request_seconds", "Seconds to the last byte.", ("path",), registry=own, buckets=BUCKETS)
@@ -43,7 +46,7 @@ class Metrics:
 
     def answered(self, path: str, status: int, first: float, seconds: float) -> None:
         """Count a request, with its seconds to the first byte and to the last."""
-        path = path if path in self.paths else OTHER
+        path = path if path in self.paths else "/admin" if path.startswith("/admin/") else OTHER
         self._requests.labels(path, status).inc()
         self._first.labels(path).observe(first)
         self._seconds.labels(path).observe(seconds)
@@ -72,7 +75,7 @@ class Metrics:
         registry = self._own
         if os.environ.get(VARIABLE):
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         told: bytes = generate_latest(registry)
         return told
 

@@ -81,7 +81,8 @@ class Steering:
     def _changes(self, new: "ServeConfig") -> dict[str, list[str]]:
         old = self.config
         names = [name for name in type(old).model_fields if getattr(old, name) != getattr(new, name)]
-        live, waits = [], [f"serve.{name}" for name in names if name != "access"]
+        live: list[str] = []
+        waits = [f"serve.{name}" for name in names if name != "access"]
         if old.access and new.access:
             for name in type(old.access).model_fields:
                 if getattr(old.access, name) != getattr(new.access, name):
