@@ -27,7 +27,7 @@ class Metrics:
         """Begin at nought, or where several workers count where they are."""
         self.gateway = gateway
         self.paths = PATHS | gateway.paths
-        disable_created_metrics()  # a second series for each count, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each count, which nobody reads
         own = self._own = CollectorRegistry()
         self._requests = Counter("mlx_requests", "Requests answered.", ("path", "status"), registry=own)
         self._seconds = Histogram("mlx_request_seconds", "Seconds to the last byte.", ("path",), registry=own, buckets=BUCKETS)
