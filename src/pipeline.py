@@ -26,9 +26,20 @@ def stage(name: str) -> Stage[Any]:
     return found
 
 
-def sections() -> dict[str, type[Config]]:
-    """The config model of every section, by name."""
-    return {name: section_model(name) for name in (*STAGES, "tune")}
+class Sections(Mapping[str, type[Config]]):
+    """The config model of every section, by name; those that nobody looks up are not imported."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in (*STAGES, "tune")
+
+    def __getitem__(self, name: str) -> type[Config]:
+        return section_model(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*STAGES, "tune"))
+
+    def __len__(self) -> int:
+        return len(STAGES) + 1
 
 
 def section_model(name: str) -> type[Config]:
@@ -43,12 +54,12 @@ def section_model(name: str) -> type[Config]:
 
 def load_project(file: str | Path, overrides: Sequence[str] = (), *, check_inputs: bool = True) -> Project:
     """Read a project file and check all its sections at once."""
-    return load(file, overrides, sections(), check_inputs=check_inputs)
+    return load(file, overrides, Sections(), check_inputs=check_inputs)
 
 
 def schema() -> dict[str, Any]:
     """JSON Schema of a project file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **project_model(sections()).model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **project_model(Sections()).model_json_schema()}
 
 
 def chain(project: Project, first: str | None = None, until: str = LAST) -> list[str]:

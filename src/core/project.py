@@ -69,7 +69,7 @@ def load(
     Args:
         file: The project's YAML file.
         overrides: `KEY=VALUE` texts, each over the ones before.
-        stages: The config model of each section.
+        stages: The config model of each section; of sections that are not there only the name is looked at.
         whole: Whether `stages` are all there are, so that another top-level key is a fault.
         check_inputs: Whether files that the config names have to be there.
 
@@ -82,9 +82,9 @@ def load(
     layers.add_file(file)
     if local(file).exists():
         layers.add_file(local(file))
-    model = project_model(stages)
     for text in overrides:
         layers.add_override(text)
+    model = project_model({name: stages[name] if name in layers.values else Config for name in stages})
     layers.add_environment(environment(model, {k: {} if v is None and k in stages else v for k, v in layers.values.items()}))
     present = frozenset(key for key, value in layers.values.items() if value is not None or key in stages)
     known = {k: {} if v is None and k in stages else v for k, v in layers.values.items() if whole or k in model.model_fields}

@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from src.core.address import http_url
 from src.core.config import Config, InputPath
 from src.core.errors import MlxError
 from src.eval.measure import TUNED, Evidence, Finding, Measure, Row
-from src.llm.openai import http_url
 
 
 class LmEval(Config):

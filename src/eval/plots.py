@@ -74,9 +74,9 @@ def _panel(axis: Any, figures: Sequence[Mapping[str, Any]]) -> None:
 
 def plot_confusion(folder: Path, found: Mapping[str, Any]) -> list[str]:
     """Draw the style judge's confusion matrix on documents it had not seen; return the file's name, if there is one."""
-    if "confusion" not in found["detail"]:
+    if not (detail := found["detail"].get("style")):
         return []
-    matrix = found["detail"]["confusion"]
+    matrix = detail["confusion"]
     canvas = Figure(figsize=(4.6, 4.0), layout="constrained")
     axis = canvas.subplots()
     shares = [[count / max(1, sum(row)) for count in row] for row in matrix]

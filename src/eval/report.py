@@ -124,8 +124,7 @@ def _classes(metrics: Found) -> Iterator[Block]:
 
 
 def _style(metrics: Found) -> Iterator[Block]:
-    detail = metrics["detail"]
-    if "confusion" not in detail:
+    if not (detail := metrics["detail"].get("style")):
         return
     held = "whole documents held out" if detail["grouped_by_source"] else "pieces held out, since a voice has but one document"
     yield Heading("The style judge")

@@ -13,11 +13,16 @@ from src.models.tool_calls import parse
 if TYPE_CHECKING:
     from src.eval.judge import Judge
 
-NAME = "style.persona"
+NAME, DELTA = "style.persona", "style.delta"
 
 
 class Style(Config):
-    """Share of answers in the persona's voice; the judge is tested on documents it has not seen before it may judge."""
+    """Share of answers in the persona's voice; the judge is tested on documents it has not seen before it may judge.
+
+    `style.persona` is told by a logistic regression over TF-IDF of character 2-5-grams and word 1-2-grams, its probabilities
+    calibrated on unseen documents (Platt 1999). `style.delta` is a second opinion that no topic sways: the share of answers whose
+    common words are nearer to the persona's than to the others' (Burrows 2002).
+    """
 
     type: Literal["style"] = "style"
     samples: int = Field(800, ge=20)
@@ -33,18 +38,19 @@ class Style(Config):
     tags: tuple[str, ...] = ()
     """Judge only rows with one of these tags; all rows where empty."""
 
-    names: ClassVar[tuple[str, ...]] = (NAME,)
+    names: ClassVar[tuple[str, ...]] = (NAME, DELTA)
     reads: ClassVar[str] = "answers"
 
     def score(self, evidence: Evidence) -> Finding:
-        """Train the judge, test it, then let it judge every model's plain answers and the reference's."""
-        from src.eval.judge import UnfitJudgeError, train
+        """Train the judges, test them, then let them judge every model's plain answers and the reference's."""
+        from src.eval.judge import train
+        from src.eval.pieces import UnfitJudgeError
 
         if not evidence.persona:
-            return Finding(missing={NAME: "the dataset was built without a persona"})
+            return Finding(missing=dict.fromkeys(self.names, "the dataset was built without a persona"))
         asked = [case for case in evidence.cases if self.is_judged(case)]
         if not asked:
-            return Finding(missing={NAME: "no held-out turn is a plain answer of enough words"})
+            return Finding(missing=dict.fromkeys(self.names, "no held-out turn is a plain answer of enough words"))
         try:
             judge = train(
                 evidence.records,
@@ -57,11 +63,22 @@ class Style(Config):
                 false_alarms=self.false_alarms,
             )
         except UnfitJudgeError as error:
-            return Finding(missing={NAME: str(error)}, detail=error.detail)
+            return Finding(missing=dict.fromkeys(self.names, str(error)), detail={"style": error.detail} if error.detail else {})
         rows = {model: self._rows(judge, asked, texts) for model, texts in evidence.answers.items()}
-        reference = judge.shares([str(case.expected.get("content") or "") for case in asked])
-        share = sum(each > judge.bar for each in reference) / len(reference)
-        return Finding([Measure(NAME, rows)], detail={**judge.report, "reference": share})
+        nearer = {model: _nearer(judge, asked, texts) for model, texts in evidence.answers.items()}
+        said = [str(case.expected.get("content") or "") for case in asked]
+        share = sum(each > judge.bar for each in judge.shares(said)) / len(said)
+        delta = {**judge.report["delta"], "reference": sum(each > 0 for each in judge.nearer(said)) / len(said)}
+        measures = [Measure(NAME, rows), Measure(DELTA, nearer, doubt=self._doubt(delta))]
+        return Finding(measures, detail={"style": {**judge.report, "delta": delta, "reference": share}})
+
+    def _doubt(self, delta: Mapping[str, float]) -> str:
+        right = delta["balanced_accuracy"]
+        return (
+            f"on unseen pieces its balanced accuracy is {right:.2f}, and {self.min_accuracy:g} is needed"
+            if right < self.min_accuracy
+            else ""
+        )
 
     def is_judged(self, case: Case) -> bool:
         """Whether the reference is an answer in words, of rows asked for."""
@@ -82,3 +99,11 @@ class Style(Config):
             )
             rows.append(Row(case.id, case.group, case.tags, float(not wrong), 1.0, wrong))
         return rows
+
+
+def _nearer(judge: "Judge", asked: list[Case], texts: Mapping[str, str]) -> list[Row]:
+    found = judge.nearer([parse(texts[case.id]).content or "" for case in asked])
+    return [
+        Row(case.id, case.group, case.tags, float(gap > 0), 1.0, "" if gap > 0 else f"by {-gap:.2f} nearer to the others")
+        for case, gap in zip(asked, found, strict=True)
+    ]

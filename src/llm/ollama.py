@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from src.core.address import http_url
 from src.core.config import Config, Cosmetic, FromEnv
 from src.llm.client import Client
-from src.llm.openai import http_url, is_loopback
+from src.llm.openai import is_loopback
 
 
 class OllamaBackend(Config):

@@ -6,19 +6,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from src.core.address import http_url
 from src.core.config import Config, Cosmetic
 from src.core.secrets import secret
 from src.llm.client import Client
-
-
-def http_url(text: str) -> str:
-    """Fail on what is no address of a server; drop the last slash."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{text!r} is no address such as http://127.0.0.1:8000/v1")
-    if parts.username or parts.password:
-        raise ValueError("holds a password: keys come from the environment, see `api_key_env`")
-    return text.rstrip("/")
 
 
 def is_loopback(url: str) -> bool:

@@ -87,18 +87,24 @@ def pretrain(
         torch.manual_seed(seed)
         model = fresh_model(tokenizer)
     curriculum = Curriculum(tokenizer, texts, seed=seed)
+    given = batches(curriculum, steps, seed)
+    teach(model, lambda: backward(model, next(given), tokenizer.pad_token_id), steps=steps, on_step=on_step)
+    return model
+
+
+def teach(model: PreTrainedModel, backward: Callable[[], float], *, steps: int, on_step: Report | None) -> None:
+    """Train for so many steps; `backward` adds the gradient of a batch and returns its loss."""
     optimizers = [(each, each.param_groups[0]["lr"]) for each in optimizers_of(model)]
     model.train()
-    for done, rows in enumerate(batches(curriculum, steps, seed), start=1):
-        loss = backward(model, rows, tokenizer.pad_token_id)
-        factor = schedule(done, steps)
+    for done in range(1, steps + 1):
+        loss = backward()
         for optimizer, rate in optimizers:
-            optimizer.param_groups[0]["lr"] = rate * factor
+            optimizer.param_groups[0]["lr"] = rate * schedule(done, steps)
             optimizer.step()
             optimizer.zero_grad()
         if on_step:
             on_step(done, loss)
-    return model.eval()
+    model.eval()
 
 
 def fresh_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

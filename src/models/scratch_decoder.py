@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from src.models.curriculum import Row
-from src.models.scratch import BATCH, Report, backward, fresh_model, optimizers_of, schedule
+from src.models.scratch import BATCH, Report, backward, fresh_model, teach
 
 CUT = 64  # tokens of a text that pre-training looks at
 
@@ -21,16 +21,12 @@ def pretrain_decoder(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = fresh_model(tokenizer).train()
+        model = fresh_model(tokenizer)
     chance = random.Random(seed)
     rows = [Row(ids, ids) for ids in tokenizer(list(texts), truncation=True, max_length=CUT)["input_ids"] if len(ids) > 1]
-    optimizers = [(each, each.param_groups[0]["lr"]) for each in optimizers_of(model)]
-    for done in range(1, steps + 1):
-        loss = backward(model, [chance.choice(rows) for _ in range(BATCH)], tokenizer.pad_token_id)
-        for optimizer, rate in optimizers:
-            optimizer.param_groups[0]["lr"] = rate * schedule(done, steps)
-            optimizer.step()
-            optimizer.zero_grad()
-        if on_step:
-            on_step(done, loss)
-    return model.eval()
+
+    def step() -> float:
+        return backward(model, [chance.choice(rows) for _ in range(BATCH)], tokenizer.pad_token_id)
+
+    teach(model, step, steps=steps, on_step=on_step)
+    return model

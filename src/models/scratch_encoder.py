@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from src.models.scratch import Report, optimizers_of, schedule
+from src.models.scratch import Report, teach
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 LONGEST = 512
@@ -50,19 +50,15 @@ def pretrain_encoder(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = BertForMaskedLM(_config(tokenizer)).train()
+        model = BertForMaskedLM(_config(tokenizer))
         chance = random.Random(seed)
         rows = [ids for ids in tokenizer(list(texts), truncation=True, max_length=CUT)["input_ids"] if len(ids) > 2]
-        optimizers = [(each, each.param_groups[0]["lr"]) for each in optimizers_of(model)]
-        for done in range(1, steps + 1):
-            loss = _step(model, [chance.choice(rows) for _ in range(BATCH)], tokenizer)
-            for optimizer, rate in optimizers:
-                optimizer.param_groups[0]["lr"] = rate * schedule(done, steps)
-                optimizer.step()
-                optimizer.zero_grad()
-            if on_step:
-                on_step(done, loss)
-    return model.eval()
+
+        def step() -> float:
+            return _step(model, [chance.choice(rows) for _ in range(BATCH)], tokenizer)
+
+        teach(model, step, steps=steps, on_step=on_step)
+    return model
 
 
 def _config(tokenizer: PreTrainedTokenizerFast) -> BertConfig:

@@ -1,11 +1,7 @@
 """Judging many records side by side: in processes of this machine, or on a Dask or Ray cluster; the order and the rows stay the same."""
 
-import contextlib
 import multiprocessing
-import os
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from typing import Any
 
+from src.core.child import end_with_parent
 from src.core.engine import Engine, Workers, cores
 from src.core.errors import MlxError
 from src.core.ledger import Drop
@@ -73,7 +70,7 @@ def _judged(judge: Judge, batch: list[bytes]) -> list[bytes]:
 def _processes(count: int) -> Iterator[Workers]:
     """Processes in place of threads: what judges holds the interpreter lock."""
     method = "spawn" if sys.platform == "win32" else "forkserver"
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context(method), initializer=_begin)
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context(method), initializer=end_with_parent)
     try:
         yield _Pool(pool, 4 * count)
     except BrokenProcessPool:
@@ -99,16 +96,3 @@ class _Pool:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _begin() -> None:
-    """End with the process that started this one, also where that is killed; Ctrl-C is for that one."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)

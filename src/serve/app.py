@@ -1,4 +1,4 @@
-"""The server's routes: chat in OpenAI's form, models, health; whatever comes in, errors have OpenAI's form too."""
+"""The server's app: hot routes as bare ASGI, all else by FastAPI; whatever comes in, errors have OpenAI's form."""
 
 import asyncio
 import logging
@@ -10,82 +10,120 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from src.serve.access.conversations import Conversations
 from src.serve.access.door import Door, Guard
 from src.serve.access.visit import Visit
-from src.serve.engine import Engine
+from src.serve.gateway.gateway import Gateway
 from src.serve.hosts import KnownHosts
-from src.serve.request import RequestError
-from src.serve.route import PATIENCE, Chat, Patience
+from src.serve.out import Out
+from src.serve.reply import Reply
+from src.serve.request import RequestError, bug
+from src.serve.route import PATIENCE, Hot, Patience
 
 LOG = logging.getLogger("mlx.serve")
+MODELS = "/v1/models"
 
 
 def application(
-    engine: Engine,
+    gateway: Gateway,
     *,
-    name: str,
-    system: str | None,
     max_body: int,
     hosts: frozenset[str] | None = None,
     failed: Callable[[BaseException], None] = lambda error: None,
     guard: Guard | None = None,
     max_headers: int = 16_384,
-    longest: int = 1024,
     patience: Patience = PATIENCE,
     conversations: Conversations | None = None,
-) -> FastAPI:
-    """Make the app around an engine, which runs as long as the app does.
+) -> Door:
+    """Make the app around the gateway, whose engines run as long as the app does.
 
     Args:
-        engine: What answers.
-        name: What clients call the model.
-        system: Put first where a client sends no system message.
+        gateway: The models, and what stands before them.
         max_body: Bytes that a request may have.
         hosts: Names by which the server may be called; any if None. A page of the web cannot reach it under its own name then.
-        failed: Told when the engine is given up.
+        failed: Told when the last engine is given up.
         guard: Who is let in; everybody if None.
         max_headers: Bytes that a request's headers may have.
-        longest: Tokens that an answer may have.
         patience: Seconds that the parts of a request may take.
         conversations: Where conversations are kept; nowhere if None.
     """
-    started = int(time.time())
+    api = FastAPI(lifespan=_lifespan(gateway, guard, failed), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
+    api.state.gateway = gateway
+    api.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    api.add_exception_handler(Exception, _bug)
+
+    @api.get("/health")
+    async def health() -> Any:
+        told: dict[str, Any] = {"status": gateway.state, "model": gateway.names[0]}
+        if len(gateway.models) > 1:
+            told["models"] = {name: model.engine.state for name, model in gateway.models.items()}
+        return JSONResponse(told, 200 if gateway.state in ("ready", "degraded") else 503)
+
+    hot = Hot(gateway, max_body=max_body, patience=patience, conversations=conversations)
+    front = _Front(api, {**dict.fromkeys(gateway.paths, ("POST", hot)), MODELS: ("GET", _Models(gateway))})
+    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers)
+
+
+class _Front:
+    """Sends hot requests straight to their route, all others to the API."""
+
+    def __init__(self, api: FastAPI, hot: dict[str, tuple[str, ASGIApp]]) -> None:
+        self.api = api
+        self.hot = hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        method, route = self.hot.get(scope.get("path", ""), ("", self.api))
+        if method in ("", scope.get("method")):
+            await route(scope, receive, send)
+            return
+        raise RequestError(405, "Method Not Allowed", code="method_not_allowed", headers={"allow": method})
+
+
+class _Models:
+    """Tells which models there are, to whom they are for."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.started = int(time.time())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        visit: Visit | None = scope.get("visit")
+        shown = [name for name in self.gateway.names if visit is None or visit.caller.role.may_ask(name)]
+        data = [{"id": name, "object": "model", "created": self.started, "owned_by": "mlx"} for name in shown]
+        await Out(send).whole(Reply.of({"object": "list", "data": data}))
+
+
+def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None]) -> Callable[[FastAPI], Any]:
+    """Run the engines as long as the app runs; one that is given up leaves the others to answer."""
+    engines = [model.engine for model in gateway.models.values()]
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error:
+            LOG.error("an engine was given up: %s", error)
+            if all(engine.state in ("failed", "stopped") for engine in engines):
+                failed(error)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = asyncio.create_task(engine.run())
-        running.add_done_callback(lambda task: None if task.cancelled() or not task.exception() else failed(task.exception()))  # type: ignore[arg-type]
-        guarding = asyncio.create_task(guard.run()) if guard else running
+        running = [asyncio.create_task(engine.run()) for engine in engines]
+        for task in running:
+            task.add_done_callback(ended)
+        guarding = [asyncio.create_task(guard.run())] if guard else []
+        await asyncio.sleep(0)  # who needs no loading is ready for the first request
         yield
-        running.cancel()
-        guarding.cancel()
-        await engine.stop()
-        await asyncio.gather(running, guarding, return_exceptions=True)
+        for task in [*running, *guarding]:
+            task.cancel()
+        await asyncio.gather(*(engine.stop() for engine in engines))
+        await asyncio.gather(*running, *guarding, return_exceptions=True)
         if guard:
             await guard.close()
 
-    app = FastAPI(lifespan=lifespan, title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, _bug)
-    app.add_middleware(KnownHosts, hosts=hosts)
-    app.add_middleware(Door, guard=guard, max_headers=max_headers)
-    chat = Chat(engine, name=name, system=system, max_body=max_body, longest=longest, patience=patience, conversations=conversations)
-    app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
-
-    @app.get("/v1/models")
-    async def models(request: Request) -> Any:
-        visit: Visit | None = request.scope.get("visit")
-        shown = visit is None or visit.caller.role.may_ask(name)
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": started, "owned_by": "mlx"}] if shown else []}
-
-    @app.get("/health")
-    async def health() -> Any:
-        return JSONResponse({"status": engine.state, "model": name}, 200 if engine.state == "ready" else 503)
-
-    return app
+    return lifespan
 
 
 async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
@@ -94,5 +132,5 @@ async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
 
 
 async def _bug(_: Request, error: Exception) -> JSONResponse:
-    LOG.error("a request failed", exc_info=error)
-    return JSONResponse(RequestError(500, "the server failed; its log says why", kind="server_error", code="internal_error").body, 500)
+    del error  # the door writes it into the log
+    return JSONResponse(bug().body, 500)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -15,6 +16,8 @@ from src.core.stage import folder
 Messages = list[dict[str, Any]]
 LOADING = 900.0  # seconds that a server may take to load its model
 LIMIT = 1024  # longest answer of a model in this process, in tokens
+KEY = "MLX_API_KEY"
+"""Environment variable with the key for a server that asks for one."""
 
 
 class Partner(Protocol):
@@ -39,23 +42,28 @@ def partner(project: str, url: str | None = None, *, made_by: str = "mlx train")
     try:
         told = json.loads((folder(project, "serve") / "server.json").read_text(encoding="utf-8"))
         return Remote(told["url"])
+    except LockedError:  # it runs: a model of our own beside it would only hide that
+        raise
     except (OSError, ValueError, KeyError, MlxError):  # none, or one that was killed
         return Own(folder(project, "train"), project, made_by)
+
+
+class LockedError(MlxError):
+    """A server that wants a key, or another one."""
 
 
 class Remote:
     """An OpenAI-compatible server."""
 
     def __init__(self, url: str, *, patience: float = LOADING) -> None:
-        """Reach the server and take its first model, waiting for one that is loading."""
+        """Reach the server and take its first model, waiting for one that is loading; the key of MLX_API_KEY goes along where it is set."""
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MlxError(f"{url!r} is no address of a server", "as in http://127.0.0.1:8000/v1")
         self._parts = parts
         self._root = parts.path.rstrip("/").removesuffix("/v1")
         self.where = f"{parts.scheme}://{parts.netloc}"
-        with closing(self._ask("GET", "/v1/models")) as connection:
-            self.name = str(self._json(connection.getresponse())["data"][0]["id"])
+        self.name = self._model()
         self._await(patience)
 
     def answer(self, messages: Messages) -> Generator[str]:
@@ -69,6 +77,18 @@ class Remote:
                 yield from _deltas(response)
             except (OSError, http.client.HTTPException) as error:
                 raise MlxError(f"{self.where} broke off: {error}") from None
+
+    def _model(self) -> str:
+        with closing(self._ask("GET", "/v1/models")) as connection:
+            response = connection.getresponse()
+            found = self._json(response)
+        if response.status in (401, 403):
+            lacks = "the one there is not known" if os.environ.get(KEY) else "mlx token create makes one"
+            raise LockedError(f"{self.where}: {_message(found)}", f"put a key into {KEY}, by .env or export; {lacks}")
+        try:
+            return str(found["data"][0]["id"])
+        except (KeyError, TypeError, IndexError):
+            raise MlxError(f"{self.where} offers no model (status {response.status})") from None
 
     def _await(self, patience: float) -> None:
         end = time.monotonic() + patience
@@ -86,8 +106,11 @@ class Remote:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=300)
         data = json.dumps(body).encode() if body is not None else None
+        headers = {"content-type": "application/json"}
+        if key := os.environ.get(KEY, "").strip():
+            headers["authorization"] = f"Bearer {key}"
         try:
-            connection.request(method, self._root + path, data, {"content-type": "application/json"})
+            connection.request(method, self._root + path, data, headers)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise MlxError(f"no server at {self.where}: {error}", "start one with `mlx serve`, or leave --url out") from None
@@ -115,11 +138,12 @@ class Own:
 
     def answer(self, messages: Messages) -> Generator[str]:
         """Stream an answer; greedy, so that it can be had again."""
-        from src.serve.request import RequestError, parse
+        from src.serve.parse import parse
+        from src.serve.request import RequestError
 
         body = {"model": self.name, "messages": messages, "temperature": 0}
         try:
-            request = parse(json.dumps(body).encode(), self.name).with_system(self._system)
+            request = parse(json.dumps(body).encode()).with_system(self._system)
             prompt = self._local.prompt(request)
         except RequestError as error:
             raise MlxError(str(error)) from None

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from src.core.address import http_url
 from src.core.config import Config
-from src.store.address import server
 from src.store.failure import failing, missing
 from src.store.ranking import Candidate, matrix, top
 from src.store.row import Hit, Row
@@ -30,7 +30,7 @@ class Arango(Config):
     """ArangoDB 3.12.4 or newer, a server (uv sync --extra arango); so far tried against a stand-in alone."""
 
     type: Literal["arango"] = "arango"
-    url: Annotated[str, AfterValidator(server)] = "http://127.0.0.1:8529"
+    url: Annotated[str, AfterValidator(http_url)] = "http://127.0.0.1:8529"
     """Address of the server."""
     database: str = "_system"
     """Name of the database; it has to be there."""

@@ -7,8 +7,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import AfterValidator, Field
 
+from src.core.address import http_url
 from src.core.config import Config
-from src.store.address import server
 from src.store.row import Row
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Qdrant(Config):
     """Qdrant: its engine in this process, with its files in a folder, or a server (uv sync --extra qdrant)."""
 
     type: Literal["qdrant"] = "qdrant"
-    url: Annotated[str, AfterValidator(server)] | None = None
+    url: Annotated[str, AfterValidator(http_url)] | None = None
     """Address of a server, such as http://127.0.0.1:6333; the engine in this process if none."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the server's key, if it wants one."""

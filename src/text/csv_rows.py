@@ -31,14 +31,15 @@ def read_csv(
     try:
         delimiter = delimiter or _delimiter(path, encoding, set(wanted))
         with opened_text(path, encoding, errors="replace") as stream:
-            yield from _rows(csv.reader(_Lines(stream, max_line), delimiter=delimiter))
+            yield from _rows(_Lines(stream, max_line), delimiter)
     except TruncatedError as error:
         yield Fault(0, "truncated", str(error))
 
 
-def _rows(reader: Any) -> Iterator[tuple[int, dict[str, Any]] | Fault]:
+def _rows(lines: "_Lines", delimiter: str) -> Iterator[tuple[int, dict[str, Any]] | Fault]:
+    reader = csv.reader(lines, delimiter=delimiter)
     header: list[str] | None = None
-    while (found := _next(reader)) is not None:
+    while (found := _next(reader, lines)) is not None:
         line, cells = found
         if isinstance(cells, Fault):
             yield cells
@@ -54,6 +55,7 @@ class _Lines:
     def __init__(self, stream: IO[str], limit: int) -> None:
         self.stream = stream
         self.limit = limit
+        self.ended = False
 
     def __iter__(self) -> "_Lines":
         return self
@@ -61,6 +63,7 @@ class _Lines:
     def __next__(self) -> str:
         line = self.stream.readline(self.limit + 1)
         if not line:
+            self.ended = True
             raise StopIteration
         if len(line) > self.limit and not line.endswith(("\n", "\r")):
             while (more := self.stream.readline(1 << 20)) and not more.endswith(("\n", "\r")):
@@ -69,14 +72,17 @@ class _Lines:
         return line
 
 
-def _next(reader: Any) -> tuple[int, list[str] | Fault] | None:
+def _next(reader: Any, lines: _Lines) -> tuple[int, list[str] | Fault] | None:
     line = reader.line_num + 1
     try:
-        return line, next(reader)
+        cells = next(reader)
     except StopIteration:
         return None
     except csv.Error as error:
         return line, Fault(line, "line_too_long", str(error))
+    if lines.ended:  # more was asked for, in the middle of a row
+        return line, Fault(line, "truncated", "the file ends inside a quoted cell", " | ".join(cells)[:200])
+    return line, cells
 
 
 def _row(line: int, header: list[str], cells: list[str]) -> tuple[int, dict[str, Any]] | Fault:

@@ -20,7 +20,7 @@ class Fault:
 
     line: int
     reason: str
-    """`bad_json`, `not_object`, `line_too_long`, `undecodable`, `truncated` (a compressed file ends early)."""
+    """`bad_json`, `not_object`, `line_too_long`, `undecodable`, `truncated` (the file ends early)."""
     detail: str
     start: str = ""
     """The first characters of the line."""

@@ -27,7 +27,7 @@ def test_it_measures_both_models_on_the_same_rows(project):
         "perplexity.byte",
         *(f"tool_calls.{n}" for n in ("valid", "schema", "name", "accuracy", "ast", "arguments", "invented")),
     ]
-    assert set(found["missing"]) == {"style.persona", "tool_calls.relevance"}
+    assert set(found["missing"]) == {"style.persona", "style.delta", "tool_calls.relevance"}
     for figure in found["metrics"]:
         assert set(figure["models"]) == {"base", "tuned"}
     files = {path.relative_to(OUT).as_posix() for path in OUT.rglob("*") if path.is_file() and not path.name.startswith(".")}

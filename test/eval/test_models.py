@@ -90,7 +90,15 @@ def test_faults_that_pass_are_retried_until_there_is_an_answer(project, server, 
 
 
 @pytest.mark.parametrize(
-    "fault", [(500, "broken"), (200, "garbage"), (200, {"choices": []}), said(""), (400, {"error": {"message": "no"}})]
+    "fault",
+    [
+        (429, {"error": {"message": "slow down"}}),
+        (500, "broken"),
+        (200, "garbage"),
+        (200, {"choices": []}),
+        said(""),
+        (400, {"error": {"message": "no"}}),
+    ],
 )
 def test_a_row_without_an_answer_is_in_the_ledger_and_counts_for_no_model(project, server, quick, fault):
     server.answers = lambda body, number: fault if "hall" in body["messages"][-1]["content"] else right(body, number)

@@ -73,7 +73,7 @@ def test_plots_are_pictures_with_the_same_bytes_each_time(calling, plain, right,
             "models": {"base": {"value": 600.0, "low": 500.0, "high": None}, "tuned": {"value": 1.1, "low": 1.05, "high": 1.2}},
         }
     )
-    made["detail"] = {"confusion": [[90, 10], [5, 95]]}
+    made["detail"] = {"style": {"confusion": [[90, 10], [5, 95]]}}
     first, second = tmp_path / "a", tmp_path / "b"
     names = plot_figures(first, made) + plot_confusion(first, made)
     assert names == ["figures.png", "style_judge.png"]
@@ -87,7 +87,7 @@ def test_plots_are_pictures_with_the_same_bytes_each_time(calling, plain, right,
 
 def test_the_judges_own_test_is_told(calling, plain, right, evidence):
     made = found(calling, plain, right, evidence)
-    made["detail"] = {
+    judge = {
         "accuracy": 0.9,
         "balanced_accuracy": 0.88,
         "f1": 0.91,
@@ -101,9 +101,10 @@ def test_the_judges_own_test_is_told(calling, plain, right, evidence):
         "documents": {"persona": 4, "other": 3},
         "reference": 0.75,
     }
+    made["detail"] = {"style": judge}
     text = markdown(blocks(made, "lamp", []))
     assert "Tested in 3 folds with whole documents held out: accuracy 0.900, balanced 0.880, F1 0.910" in text
     assert "Its bar of 0.60 lets 80.0% of the persona's unseen pieces through, and 5.0% of the others." in text
     assert "It gives 75.0% of the reference answers to the persona" in text
-    made["detail"] |= {"grouped_by_source": False}
+    judge["grouped_by_source"] = False
     assert "since a voice has but one document" in markdown(blocks(made, "lamp", []))

@@ -41,11 +41,11 @@ def answers(cases):
 def test_the_judge_tells_voices_apart_and_reports_its_test(cases, evidence):
     texts = [*records(SALT, "keeper", 4), *records(CLERK, "clerk", 5)]
     finding = Style(words=20).score(evidence(cases, answers(cases), records=texts, persona=PERSONA))
-    [measure] = finding.measures
+    measure, delta = finding.measures
     assert [row.value for row in measure.rows["base"]] == [0.0] * 6
     assert [row.value for row in measure.rows["tuned"]] == [1.0] * 6
     assert measure.rows["base"][0].why.startswith("the judge gives it 0.")
-    detail = finding.detail
+    detail = finding.detail["style"]
     assert detail["grouped_by_source"] is True
     assert detail["folds"] == 4
     assert min(detail["accuracy"], detail["f1"], detail["roc_auc"], detail["reference"]) > 0.9
@@ -53,6 +53,45 @@ def test_the_judge_tells_voices_apart_and_reports_its_test(cases, evidence):
     assert detail["above_bar"]["persona"] > 0.9
     assert sum(map(sum, detail["confusion"])) == sum(detail["pieces"].values())
     assert detail["documents"] == {"persona": 4, "other": 5}
+    assert detail["accuracy_interval"][0] <= detail["accuracy"] <= detail["accuracy_interval"][1]
+    assert detail["calibration"]["ece"] < 0.1
+    assert delta.name == "style.delta"
+    assert "is needed" in delta.doubt  # their common words are the same
+
+
+def test_voices_that_differ_in_common_words_alone_are_told_apart_by_delta_too(cases, evidence):
+    common = ["the", "a", "of", "and", "to", "in", "it", "was", "that", "with"]
+    texts = []
+    for author, weights in (("keeper", (9, 8, 7, 6, 5, 4, 3, 2, 1, 1)), ("clerk", (1, 1, 2, 3, 4, 5, 6, 7, 8, 9))):
+        for document in range(5):
+            chance = random.Random(f"{author}{document}")
+            words = [*chance.choices(common, weights, k=600), *chance.choices(SALT, k=200)]
+            chance.shuffle(words)
+            texts.append(Record(f"{author}{document}", " ".join(words), {"source": f"{author}{document}", "author": author}))
+    said = {"base": dict.fromkeys((case.id for case in cases), "that with was it that with in was that"), "tuned": {}}
+    said["tuned"] = dict.fromkeys(said["base"], "the a of the and a the of to the a")
+    delta = Style(words=40).score(evidence(cases, said, records=texts, persona=PERSONA)).measures[1]
+    assert [row.value for row in delta.rows["tuned"]] == [1.0] * 6
+    assert [row.value for row in delta.rows["base"]] == [0.0] * 6
+    assert delta.rows["base"][0].why.endswith("nearer to the others")
+    assert not delta.doubt
+
+
+def test_voices_that_differ_in_topic_alone_are_found_out(cases, evidence):
+    """The judge tells them apart, as it may; with the matter starred out, and to Delta, they are one."""
+    style = ["the", "a", "of", "and", "to", "in", "it", "was", "that", "with", "for", "but"]
+    texts = []
+    for author, topic in (("keeper", SALT), ("clerk", CLERK)):
+        for document in range(6):
+            chance = random.Random(f"{author}{document}")
+            own = [f"{word}{chance.choice('aeiou')}" for word in topic for _ in range(12)]
+            words = " ".join(chance.choice(own if chance.random() < 0.4 else style) for _ in range(400))
+            texts.append(Record(f"{author}{document}", words, {"source": f"{author}{document}", "author": author}))
+    finding = Style(words=20).score(evidence(cases, answers(cases), records=texts, persona=PERSONA))
+    assert finding.detail["style"]["accuracy"] > 0.9
+    assert 0.4 < finding.detail["style"]["delta"]["balanced_accuracy"] < 0.6
+    assert finding.detail["style"]["without_content"]["balanced_accuracy"] < 0.75  # the lengths of starred words still tell something
+    assert finding.measures[1].doubt.startswith("on unseen pieces its balanced accuracy is 0.5")
 
 
 def test_text_that_says_nothing_either_way_is_no_persona(cases, evidence):
@@ -75,14 +114,14 @@ def test_voices_that_do_not_differ_have_no_judge(cases, evidence):
     finding = Style(words=20).score(evidence(cases, answers(cases), records=texts, persona=PERSONA))
     assert finding.measures == []
     assert finding.missing["style.persona"].startswith("the judge tells the voices apart with a balanced accuracy of only 0.")
-    assert finding.detail["balanced_accuracy"] < 0.7
+    assert finding.detail["style"]["balanced_accuracy"] < 0.7
 
 
 def test_one_document_a_voice_is_tested_on_pieces_and_says_so(cases, evidence):
     texts = [*records(SALT, "keeper", 1, each=30), *records(CLERK, "clerk", 4)]
     finding = Style(words=20).score(evidence(cases, answers(cases), records=texts, persona=PERSONA))
-    assert finding.detail["grouped_by_source"] is False
-    assert len(finding.measures) == 1
+    assert finding.detail["style"]["grouped_by_source"] is False
+    assert len(finding.measures) == 2
 
 
 @pytest.mark.parametrize(
@@ -139,7 +178,7 @@ def test_real_books_are_told_apart_by_unseen_books(shared, evidence):
     holmes = "It is quite a three pipe problem, my dear Watson, and I beg that you will not speak to me for fifty minutes."
     said = {"base": {"x#1": holmes}, "tuned": {"x#1": huck}}
     finding = Style(samples=250).score(evidence([case], said, records=texts, persona={"author": "twain"}))
-    assert finding.detail["grouped_by_source"] is True
-    assert 0.7 < finding.detail["accuracy"] < 0.95  # pieces of books it knows would give .99
+    assert finding.detail["style"]["grouped_by_source"] is True
+    assert 0.7 < finding.detail["style"]["accuracy"] < 0.95  # pieces of books it knows would give .99
     assert finding.measures[0].rows["tuned"][0].value == 1.0
     assert finding.measures[0].rows["base"][0].value == 0.0

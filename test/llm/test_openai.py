@@ -151,7 +151,7 @@ def test_a_slow_server(server, answer):
     ("settings", "words"),
     [
         ({"type": "openai", "model": "m", "base_url": "localhost:8000"}, "is no address such as"),
-        ({"type": "openai", "model": "m", "base_url": "https://me:pw@host/v1"}, "keys come from the environment"),
+        ({"type": "openai", "model": "m", "base_url": "https://me:pw@host/v1"}, "it comes from the environment"),
         ({"type": "openai", "model": ""}, "at least 1 character"),
         ({"type": "openai", "model": "m", "api_key": "sk-1"}, "Extra inputs"),
         ({"type": "bedrock"}, "bedrock"),

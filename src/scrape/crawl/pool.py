@@ -1,15 +1,13 @@
 """Worker processes that read pages; one page that kills its worker takes no other with it."""
 
 import asyncio
-import contextlib
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from src.core.child import end_with_parent
 from src.scrape.crawl.extract import Page, Wanted, extract, prepare
 
 _wanted: Wanted | None = None
@@ -67,15 +65,7 @@ def _begin(wanted: Wanted) -> None:
     global _wanted
     _wanted = wanted
     prepare()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _read(body: bytes, url: str, kind: str, robots_tag: str) -> Page:

@@ -15,7 +15,7 @@ from src.serve.access.json_log import REQUEST
 from src.serve.access.limits import Limits
 from src.serve.access.visit import Visit
 from src.serve.out import Out
-from src.serve.request import RequestError
+from src.serve.request import RequestError, bug
 
 LOG = logging.getLogger("mlx.serve")
 MOST_HEADERS = 100
@@ -84,6 +84,10 @@ class Door:
         except RequestError as error:
             LOG.info("denied %s %s", error.status, error.body["error"]["code"])
             await Out(answer).error(error)
+        except Exception:
+            LOG.exception("a request failed")
+            if not answer.status:
+                await Out(answer).error(bug())
         finally:
             REQUEST.reset(mark)
 

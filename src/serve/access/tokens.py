@@ -28,7 +28,11 @@ class Tokens:
         return number, jwt.encode(claims, self._secret or "", algorithm="HS256")
 
     async def check(self, text: str) -> dict[str, Any] | None:
-        """The claims of a token that is good now, or None."""
+        """The claims of a token that is good now, or None.
+
+        Raises:
+            MlxError: Where its issuer's keys were never had.
+        """
         try:
             key = self._secret if self._jwks is None else await self._jwks.key(_name(text))
             if not key:
