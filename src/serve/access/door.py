@@ -15,6 +15,7 @@ from src.serve.access.json_log import REQUEST
 from src.serve.access.limits import Limits
 from src.serve.access.visit import Visit
 from src.serve.out import Out
+from src.serve.page.page import is_page
 from src.serve.request import RequestError, bug
 
 LOG = logging.getLogger("mlx.serve")
@@ -77,7 +78,7 @@ class Door:
         mark = REQUEST.set(answer.request_id)
         try:
             self._small(scope)
-            if self.guard is None or scope["path"] in self.guard.identify.access.public:
+            if self.guard is None or scope["path"] in self.guard.identify.access.public or is_page(scope["path"]):
                 await self.app(scope, receive, answer)
             else:
                 await self._guarded(self.guard, scope, receive, answer)

@@ -8,6 +8,8 @@ from src.serve.memory.link import MemoryLink, with_memory
 from src.serve.request import CHAT, Call
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from src.serve.gateway.model import Model
 
 TOLD, SOURCES = "x-mlx-memory", "x-mlx-sources"
@@ -22,6 +24,16 @@ class Remember:
 
     def __init__(self, link: MemoryLink) -> None:
         self.link = link
+
+    async def run(self) -> None:
+        """Keep the process that has the memory."""
+        await self.link.keeper.run()
+
+    def routes(self, max_body: int) -> "APIRouter":
+        """Search, add and reload."""
+        from src.serve.memory.routes import memory_routes
+
+        return memory_routes(self.link, max_body)
 
     async def remember(self, call: Call, model: "Model") -> tuple[Call, dict[str, str]]:
         """The call with quoted passages, and headers that say which; without memory it is answered all the same.
