@@ -33,6 +33,8 @@ class ServeConfig(StageConfig):
     """Address to listen on; any but this machine's own needs `access`, or allow_remote."""
     allow_remote: bool = False
     """Whether others may reach a server without `access`, which asks nobody for a password."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies before the server, whose X-Forwarded-For tells a client's address; nobody else's is believed."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     model_name: Name | None = None
@@ -99,6 +101,9 @@ def serve(config: ServeConfig, run: Run) -> None:
     from src.serve.access.json_log import json_lines
     from src.serve.access.open_guard import open_guard
     from src.serve.app import application
+    from src.serve.control.control import Control
+    from src.serve.control.lineage import made_from
+    from src.serve.control.steering import Steering
     from src.serve.open_gateway import open_gateway
     from src.serve.route import Patience
     from src.serve.server import Server, announced, lineage, listen, url
@@ -111,6 +116,9 @@ def serve(config: ServeConfig, run: Run) -> None:
     conversations = Conversations(asked, run.output / "conversations") if asked and asked.consent else None
     gateway = open_gateway(config, trained, project=run.name, output=run.output)
     listening = listen(config.host, config.port)
+    Steering.forget(run.output)
+    behind = {gateway.names[0]: made_from(trained.folder)} if trained else {}
+    control = Control(gateway, guard, folder=run.output, config=config, reread=run.reread, lineage=behind)  # type: ignore[arg-type]
     app = application(
         gateway,
         max_body=int(config.max_body_mb * 1e6),
@@ -121,8 +129,9 @@ def serve(config: ServeConfig, run: Run) -> None:
         patience=Patience(config.body_timeout, config.request_timeout),
         conversations=conversations,
         page=config.page,
+        control=control,
     )
-    server = Server(app)
+    server = Server(app, proxies=config.trusted_proxies)
     made = lineage(trained.folder) if trained else {}
     with announced(run.output, url(listening), gateway.names[0], made), json_lines(config.log_format == "json"):
         run.log.info("%s at %s/v1; Ctrl-C ends it", ", ".join(gateway.names), url(listening))

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -24,6 +24,9 @@ from src.serve.reply import Reply
 from src.serve.request import CHAT, RequestError, bug
 from src.serve.route import PATIENCE, Hot, Patience
 
+if TYPE_CHECKING:
+    from src.serve.control.control import Control
+
 LOG = logging.getLogger("mlx.serve")
 MODELS = "/v1/models"
 
@@ -39,6 +42,7 @@ def application(
     patience: Patience = PATIENCE,
     conversations: Conversations | None = None,
     page: bool = True,
+    control: "Control | None" = None,
 ) -> Door:
     """Make the app around the gateway, whose engines run as long as the app does.
 
@@ -52,8 +56,9 @@ def application(
         patience: Seconds that the parts of a request may take.
         conversations: Where conversations are kept; nowhere if None.
         page: Whether there is a page at /ui.
+        control: Health by model, metrics, lineage and administration; none of them if None.
     """
-    api = FastAPI(lifespan=_lifespan(gateway, guard, failed), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
+    api = FastAPI(lifespan=_lifespan(gateway, guard, failed, control), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
     api.state.gateway = gateway
     api.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     api.add_exception_handler(RequestError, _refused)  # type: ignore[arg-type]
@@ -66,13 +71,15 @@ def application(
             told["models"] = {name: model.engine.state for name, model in gateway.models.items()}
         return JSONResponse(told, 200 if gateway.state in ("ready", "degraded") else 503)
 
+    if control:
+        control.join(api)
     if gateway.memory:
         api.include_router(gateway.memory.routes(max_body))
     if guard:
         api.include_router(budget_route(guard.limits))
     hot = Hot(gateway, max_body=max_body, patience=patience, conversations=conversations)
     front = _Front(api, {**dict.fromkeys(gateway.paths, ("POST", hot)), MODELS: ("GET", _Models(gateway))}, Page() if page else None)
-    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers)
+    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers, metrics=control.metrics if control else None)
 
 
 class _Front:
@@ -113,7 +120,9 @@ class _Models:
         return sorted(model.engine.paths) if model else [CHAT]
 
 
-def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None]) -> Callable[[FastAPI], Any]:
+def _lifespan(
+    gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None], control: "Control | None"
+) -> Callable[[FastAPI], Any]:
     """Run the engines as long as the app runs; one that is given up leaves the others to answer."""
     engines = [model.engine for model in gateway.models.values()]
 
@@ -129,8 +138,7 @@ def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseExcep
         running = [asyncio.create_task(engine.run()) for engine in engines]
         for task in running:
             task.add_done_callback(ended)
-        beside = [each.run() for each in (guard, gateway.memory) if each]
-        guarding = [asyncio.create_task(each) for each in beside]
+        guarding = [asyncio.create_task(each.run()) for each in (guard, control, gateway.memory) if each]
         await asyncio.sleep(0)  # who needs no loading is ready for the first request
         yield
         for task in [*running, *guarding]:

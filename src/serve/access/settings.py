@@ -1,5 +1,6 @@
 """The settings of `serve.access`: who is let in, as what, and within which limits."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -111,5 +112,13 @@ class Access(Config):
     """Where requests and tokens are counted."""
     audit: Audit | None = Audit()
     """Write down who did what, without a word of what was said; null writes nothing."""
-    public: tuple[Route, ...] = ("/health",)
+    public: tuple[Route, ...] = ("/health", "/health/live", "/health/ready")
     """Paths that need no key."""
+    keys: Path | None = None
+    """Folder of the keys, for several servers that share it; beside the server's other output if unset."""
+    wrong_keys_per_minute: Count | None = 60
+    """Wrong keys in any 60 seconds from one address, after which it is told to wait, right keys included."""
+
+    def keys_at(self, output: Path) -> Path:
+        """Folder of the keys of the server that writes to `output`."""
+        return self.keys or output

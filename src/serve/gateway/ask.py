@@ -73,6 +73,10 @@ async def _held(gateway: Gateway, model: Model, call: Call) -> Reply:
 async def _asked(gateway: Gateway, model: Model, call: Call) -> Reply:
     if call.path not in model.engine.paths:
         raise RequestError(404, f"{model.name} does not answer {call.path}", code="path_not_supported", param="model")
+    if model.drained:
+        raise UnavailableError(
+            503, f"{model.name} is being drained; try again later", kind="server_error", code="drained", headers={"retry-after": "30"}
+        )
     call = call.with_system(model.system)
     if call.metered and call.stream:
         call = call.with_usage()
