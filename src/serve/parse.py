@@ -5,14 +5,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from src.serve.fields import CompletionFields, EmbeddingFields, Fields
-from src.serve.request import CHAT, COMPLETIONS, EMBEDDINGS, Call, RequestError
+from src.serve.fields import ClassifyFields, CompletionFields, EmbeddingFields, Fields
+from src.serve.request import CHAT, CLASSIFY, COMPLETIONS, EMBEDDINGS, Call, RequestError
 from src.serve.sound import read_json
 
 _ASCII = rb"\\u00[0-7][0-9a-fA-F]"
 _DISGUISED = re.compile(rb'"[a-zA-Z0-9_]{0,40}' + _ASCII + rb"(?:[a-zA-Z0-9_]|" + _ASCII + rb'){0,40}"\s*:')
 """A key that is written with escapes where none is needed, so that it does not look like itself."""
-SHAPES: dict[str, type[BaseModel]] = {CHAT: Fields, COMPLETIONS: CompletionFields, EMBEDDINGS: EmbeddingFields}
+SHAPES: dict[str, type[BaseModel]] = {CHAT: Fields, COMPLETIONS: CompletionFields, EMBEDDINGS: EmbeddingFields, CLASSIFY: ClassifyFields}
 
 
 def parse(raw: bytes, path: str = CHAT) -> Call:

@@ -17,6 +17,7 @@ from src.serve.access.limits import Limits
 from src.serve.access.visit import Visit
 from src.serve.access.wrong_keys import WrongKeys
 from src.serve.out import Out
+from src.serve.page.page import is_page
 from src.serve.request import RequestError, bug
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Door:
         mark = REQUEST.set(answer.request_id)
         try:
             self._small(scope)
-            if self.guard is None or scope["path"] in self.guard.identify.access.public:
+            if self.guard is None or scope["path"] in self.guard.identify.access.public or is_page(scope["path"]):
                 await self.app(scope, receive, answer)
             else:
                 await self._guarded(self.guard, scope, receive, answer)

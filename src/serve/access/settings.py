@@ -11,6 +11,9 @@ from src.core.config import Config
 Count = Annotated[int, Field(ge=1)]
 Route = Annotated[str, Field(pattern=r"^/")]
 
+OWN = ("/v1/budget",)
+"""Paths that every role may call: they tell callers about nobody but themselves."""
+
 
 class Role(Config):
     """What those of one role may do; what is unset has no limit."""
@@ -30,7 +33,7 @@ class Role(Config):
 
     def may_call(self, path: str) -> bool:
         """Whether `path` is among the routes."""
-        return any(path == route or (route.endswith("/*") and path.startswith(route[:-1])) for route in self.routes)
+        return path in OWN or any(path == route or (route.endswith("/*") and path.startswith(route[:-1])) for route in self.routes)
 
     def may_ask(self, model: str) -> bool:
         """Whether `model` may be asked."""

@@ -33,7 +33,8 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
         clock.reschedule(asyncio.get_running_loop().time() + first.part.request_timeout)
     told = {"x-mlx-route": ""}
     if gateway.memory:
-        call, told["x-mlx-memory"] = await gateway.memory.remember(call, first)
+        call, headers = await gateway.memory.remember(call, first)
+        told |= headers
     if call.visit:
         await call.visit.reserve(call, max(gateway.models[name].longest for name in decision.to), added=len(first.system or ""))
     reply, model, tries = await _first_that_answers(gateway, call, decision)
