@@ -29,6 +29,8 @@ class Guard:
         self.identify = identify
         self.limits = limits
         self.audit = audit
+        self.at_once = limits.at_once and (audit is None or audit.at_once)
+        """Whether nothing at the end of a request waits, so that nothing can cut it off."""
 
     def write(self, entry: dict[str, Any], *, must: bool = True) -> None:
         """Write a line of the audit log.
@@ -108,7 +110,8 @@ class Door:
             nonlocal ended
             if not ended:
                 ended = True
-                await asyncio.shield(self._end(guard, visit, answer, status, told))
+                ending = self._end(guard, visit, answer, status, told)
+                await (ending if guard.at_once else asyncio.shield(ending))
 
         try:
             guard.write({"event": "request", "decision": "allowed", **told})
@@ -138,7 +141,9 @@ class Door:
 
     def _small(self, scope: Scope) -> None:
         headers = scope["headers"]
-        size = sum(len(key) + len(value) for key, value in headers) + len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        for key, value in headers:
+            size += len(key) + len(value)
         if size > self.max_headers or len(headers) > MOST_HEADERS:
             raise RequestError(
                 431, f"the headers are larger than {self.max_headers:,} bytes or more than {MOST_HEADERS}", code="headers_too_large"
@@ -158,8 +163,7 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [(key, value) for key, value in message.get("headers", ()) if key.lower() != b"x-request-id"]
-            message = {**message, "headers": [*headers, (b"x-request-id", self.request_id.encode())]}
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
         elif self.before_end and not message.get("more_body"):
             await self.before_end()
         await self._send(message)
@@ -167,5 +171,7 @@ class _Answer:
 
 def _request_id(scope: Scope) -> str:
     """The client's own where it is harmless, else a new one."""
-    given = next((value for key, value in scope["headers"] if key.lower() == b"x-request-id"), b"")
-    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
+    for key, value in scope["headers"]:
+        if key == b"x-request-id" and _ID.fullmatch(value):
+            return bytes(value).decode()
+    return secrets.token_hex(8)

@@ -73,6 +73,8 @@ return {'ok', '0'}
 class InRedis:
     """Exact counts over all servers that share a Redis."""
 
+    at_once = False
+
     def __init__(self, settings: RedisLimits, address: str) -> None:
         """Prepare; nothing is connected yet.
 
