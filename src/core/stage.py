@@ -172,6 +172,7 @@ class Stage(Generic[C]):
             cache=project.head.model_cache,
             inputs=inputs,
             fresh=fresh,
+            reread=lambda: self.load(project.file, *project.overrides).section(self.name),
         )
 
     def _manifest(self, config: C, run: Run, key: str, outputs: dict[str, str], start: float) -> Manifest:

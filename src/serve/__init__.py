@@ -12,6 +12,7 @@ from src.serve.access.conversations import LogConversations
 from src.serve.access.settings import Access
 from src.serve.engines import EngineChoice, ModelChoice
 from src.serve.engines.transformers import TransformersEngine
+from src.serve.memory import Memory
 
 if TYPE_CHECKING:
     from src.models.trained import Trained
@@ -32,6 +33,8 @@ class ServeConfig(StageConfig):
     """Address to listen on; any but this machine's own needs `access`, or allow_remote."""
     allow_remote: bool = False
     """Whether others may reach a server without `access`, which asks nobody for a password."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies before the server, whose X-Forwarded-For tells a client's address; nobody else's is believed."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     model_name: Name | None = None
@@ -46,6 +49,10 @@ class ServeConfig(StageConfig):
     """Seconds that a client may take to send a request."""
     request_timeout: float = Field(default=600, gt=0)
     """Seconds that an answer may take, to its last byte."""
+    memory: Memory | None = None
+    """Files of markdown that answers draw on; none if unset."""
+    page: bool = True
+    """Whether there is a page at /ui, to talk, to classify, and to see how the models do."""
     access: Access | None = None
     """Who may use the server, how much, and the log of it; everybody who reaches it if unset."""
     log_format: Literal["text", "json"] = "text"
@@ -94,18 +101,24 @@ def serve(config: ServeConfig, run: Run) -> None:
     from src.serve.access.json_log import json_lines
     from src.serve.access.open_guard import open_guard
     from src.serve.app import application
+    from src.serve.control.control import Control
+    from src.serve.control.lineage import made_from
+    from src.serve.control.steering import Steering
     from src.serve.open_gateway import open_gateway
     from src.serve.route import Patience
     from src.serve.server import Server, announced, lineage, listen, url
 
-    trained = passed(run) if config.engine else None
+    trained = passed(run, classifies=config.engine.type == "classifier") if config.engine else None
     if not config.access and not loopback(config.host):
         run.log.warning("other machines reach this server, and it asks nobody for a password (serve.access)")
     guard = open_guard(config.access, run.output) if config.access else None
     asked = config.log_conversations
     conversations = Conversations(asked, run.output / "conversations") if asked and asked.consent else None
-    gateway = open_gateway(config, trained, project=run.name)
+    gateway = open_gateway(config, trained, project=run.name, output=run.output)
     listening = listen(config.host, config.port)
+    Steering.forget(run.output)
+    behind = {gateway.names[0]: made_from(trained.folder)} if trained else {}
+    control = Control(gateway, guard, folder=run.output, config=config, reread=run.reread, lineage=behind)  # type: ignore[arg-type]
     app = application(
         gateway,
         max_body=int(config.max_body_mb * 1e6),
@@ -115,8 +128,10 @@ def serve(config: ServeConfig, run: Run) -> None:
         max_headers=int(config.max_header_kb * 1e3),
         patience=Patience(config.body_timeout, config.request_timeout),
         conversations=conversations,
+        page=config.page,
+        control=control,
     )
-    server = Server(app)
+    server = Server(app, proxies=config.trusted_proxies)
     made = lineage(trained.folder) if trained else {}
     with announced(run.output, url(listening), gateway.names[0], made), json_lines(config.log_format == "json"):
         run.log.info("%s at %s/v1; Ctrl-C ends it", ", ".join(gateway.names), url(listening))
@@ -127,17 +142,18 @@ def serve(config: ServeConfig, run: Run) -> None:
     run.log.info("stopped")
 
 
-def passed(run: Run) -> "Trained":
+def passed(run: Run, *, classifies: bool = False) -> "Trained":
     """The trained model, as long as it has not failed its evaluation, or somebody insists.
 
     Raises:
         MlxError: Where it has.
     """
+    from src.models.classifier import Classifier
     from src.models.trained import Trained
     from src.serve.server import failed_report
 
     model = run.input("model")
-    trained = Trained.of(model.path)
+    trained = (Classifier if classifies else Trained).of(model.path)
     if report := failed_report(folder(run.name, "eval"), model.fingerprint):
         if not run.fresh:
             raise MlxError(f"this model failed its gates: see {report}", "train a better one, or serve it with --force")

@@ -5,22 +5,27 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from src.serve.access.budget_route import budget_route
 from src.serve.access.conversations import Conversations
 from src.serve.access.door import Door, Guard
 from src.serve.access.visit import Visit
 from src.serve.gateway.gateway import Gateway
 from src.serve.hosts import KnownHosts
 from src.serve.out import Out
+from src.serve.page.page import Page, is_page
 from src.serve.reply import Reply
-from src.serve.request import RequestError, bug
+from src.serve.request import CHAT, RequestError, bug
 from src.serve.route import PATIENCE, Hot, Patience
+
+if TYPE_CHECKING:
+    from src.serve.control.control import Control
 
 LOG = logging.getLogger("mlx.serve")
 MODELS = "/v1/models"
@@ -36,6 +41,8 @@ def application(
     max_headers: int = 16_384,
     patience: Patience = PATIENCE,
     conversations: Conversations | None = None,
+    page: bool = True,
+    control: "Control | None" = None,
 ) -> Door:
     """Make the app around the gateway, whose engines run as long as the app does.
 
@@ -48,10 +55,13 @@ def application(
         max_headers: Bytes that a request's headers may have.
         patience: Seconds that the parts of a request may take.
         conversations: Where conversations are kept; nowhere if None.
+        page: Whether there is a page at /ui.
+        control: Health by model, metrics, lineage and administration; none of them if None.
     """
-    api = FastAPI(lifespan=_lifespan(gateway, guard, failed), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
+    api = FastAPI(lifespan=_lifespan(gateway, guard, failed, control), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
     api.state.gateway = gateway
     api.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    api.add_exception_handler(RequestError, _refused)  # type: ignore[arg-type]
     api.add_exception_handler(Exception, _bug)
 
     @api.get("/health")
@@ -61,21 +71,29 @@ def application(
             told["models"] = {name: model.engine.state for name, model in gateway.models.items()}
         return JSONResponse(told, 200 if gateway.state in ("ready", "degraded") else 503)
 
+    if control:
+        control.join(api)
+    if gateway.memory:
+        api.include_router(gateway.memory.routes(max_body))
+    if guard:
+        api.include_router(budget_route(guard.limits))
     hot = Hot(gateway, max_body=max_body, patience=patience, conversations=conversations)
-    front = _Front(api, {**dict.fromkeys(gateway.paths, ("POST", hot)), MODELS: ("GET", _Models(gateway))})
-    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers)
+    front = _Front(api, {**dict.fromkeys(gateway.paths, ("POST", hot)), MODELS: ("GET", _Models(gateway))}, Page() if page else None)
+    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers, metrics=control.metrics if control else None)
 
 
 class _Front:
     """Sends hot requests straight to their route, all others to the API."""
 
-    def __init__(self, api: FastAPI, hot: dict[str, tuple[str, ASGIApp]]) -> None:
+    def __init__(self, api: FastAPI, hot: dict[str, tuple[str, ASGIApp]], page: Page | None) -> None:
         self.api = api
         self.hot = hot
+        self.page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        method, route = self.hot.get(scope.get("path", ""), ("", self.api))
+        path = scope.get("path", "")
+        method, route = self.hot.get(path, ("", self.page if self.page and is_page(path) else self.api))
         if method in ("", scope.get("method")):
             await route(scope, receive, send)
             return
@@ -93,11 +111,18 @@ class _Models:
         """Answer one request."""
         visit: Visit | None = scope.get("visit")
         shown = [name for name in self.gateway.names if visit is None or visit.caller.role.may_ask(name)]
-        data = [{"id": name, "object": "model", "created": self.started, "owned_by": "mlx"} for name in shown]
+        data = [{"id": name, "object": "model", "created": self.started, "owned_by": "mlx", "paths": self._paths(name)} for name in shown]
         await Out(send).whole(Reply.of({"object": "list", "data": data}))
 
+    def _paths(self, name: str) -> list[str]:
+        """What may be asked of it; a name that is routed is talked to."""
+        model = self.gateway.models.get(name)
+        return sorted(model.engine.paths) if model else [CHAT]
 
-def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None]) -> Callable[[FastAPI], Any]:
+
+def _lifespan(
+    gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None], control: "Control | None"
+) -> Callable[[FastAPI], Any]:
     """Run the engines as long as the app runs; one that is given up leaves the others to answer."""
     engines = [model.engine for model in gateway.models.values()]
 
@@ -113,7 +138,7 @@ def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseExcep
         running = [asyncio.create_task(engine.run()) for engine in engines]
         for task in running:
             task.add_done_callback(ended)
-        guarding = [asyncio.create_task(guard.run())] if guard else []
+        guarding = [asyncio.create_task(each.run()) for each in (guard, control, gateway.memory) if each]
         await asyncio.sleep(0)  # who needs no loading is ready for the first request
         yield
         for task in [*running, *guarding]:
@@ -129,6 +154,10 @@ def _lifespan(gateway: Gateway, guard: Guard | None, failed: Callable[[BaseExcep
 async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
     body = RequestError(error.status_code, str(error.detail), code=str(error.detail).lower().replace(" ", "_")).body
     return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _refused(_: Request, error: RequestError) -> JSONResponse:
+    return JSONResponse(error.body, error.status, error.headers)
 
 
 async def _bug(_: Request, error: Exception) -> JSONResponse:

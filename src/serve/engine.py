@@ -15,7 +15,7 @@ class Engine(Protocol):
     """
 
     paths: frozenset[str]
-    """What it answers, of `CHAT`, `COMPLETIONS` and `EMBEDDINGS`."""
+    """What it answers, of `CHAT`, `COMPLETIONS`, `EMBEDDINGS` and `CLASSIFY`."""
 
     @property
     def state(self) -> str:

@@ -173,6 +173,25 @@ class EmbeddingFields(_Part):
         return value
 
 
+class ClassifyFields(_Part):
+    """A request for the classes of texts."""
+
+    model: str
+    input: str | list[str]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts."""
+        return [self.input] if isinstance(self.input, str) else self.input
+
+    @field_validator("input")
+    @classmethod
+    def _is_input(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError("has to be a text, or a list of texts")
+        return value
+
+
 def _is_tokens(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(each) is int and each >= 0 for each in value)
 

@@ -10,10 +10,11 @@ from src.serve.gateway.model import Model
 if TYPE_CHECKING:
     from src.models.trained import Trained
     from src.serve import ServeConfig
+    from src.serve.memory.remember import Remember
 
 
-def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: str) -> Gateway:
-    """Open the project's own model, if it has one, and all others.
+def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: str, output: Path) -> Gateway:
+    """Open the project's own model, if it has one, all others, and the memory; its socket will lie in `output`.
 
     Raises:
         MlxError: Where one of them cannot be had: no key, no training, no program.
@@ -30,4 +31,18 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
         log = logs / f"{name.replace('/', '-').replace(':', '-')}.log"
         engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=log)
         models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens)
-    return Gateway(models)
+    return Gateway(models, memory=_memory(config, project, output, logs))
+
+
+def _memory(config: "ServeConfig", project: str, output: Path, logs: Path) -> "Remember | None":
+    from src.serve.memory.link import SOCKET, MemoryLink
+    from src.serve.memory.remember import Remember
+
+    memory = config.memory
+    if memory is None:
+        return None
+    if not memory.folder.is_dir():
+        raise MlxError(
+            f"serve.memory.folder: there is no folder {memory.folder}", f"mkdir -p {memory.folder}, and put markdown files there"
+        )
+    return Remember(MemoryLink(memory, project, path=output / SOCKET, log=logs / "memory.log"))

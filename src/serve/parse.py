@@ -4,11 +4,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from src.serve.fields import CompletionFields, EmbeddingFields, Fields
-from src.serve.request import CHAT, COMPLETIONS, EMBEDDINGS, Call, RequestError
+from src.serve.fields import ClassifyFields, CompletionFields, EmbeddingFields, Fields
+from src.serve.request import CHAT, CLASSIFY, COMPLETIONS, EMBEDDINGS, Call, RequestError
 from src.serve.sound import read_json
 
-SHAPES: dict[str, type[BaseModel]] = {CHAT: Fields, COMPLETIONS: CompletionFields, EMBEDDINGS: EmbeddingFields}
+SHAPES: dict[str, type[BaseModel]] = {CHAT: Fields, COMPLETIONS: CompletionFields, EMBEDDINGS: EmbeddingFields, CLASSIFY: ClassifyFields}
 
 
 def parse(raw: bytes, path: str = CHAT) -> Call:

@@ -8,9 +8,9 @@ import orjson
 
 if TYPE_CHECKING:
     from src.serve.access.visit import Visit
-    from src.serve.fields import CompletionFields, EmbeddingFields, Fields
+    from src.serve.fields import ClassifyFields, CompletionFields, EmbeddingFields, Fields
 
-CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+CHAT, COMPLETIONS, EMBEDDINGS, CLASSIFY = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/classify"
 
 
 class RequestError(Exception):
@@ -54,7 +54,7 @@ class Call:
     def __init__(
         self,
         path: str,
-        fields: "Fields | CompletionFields | EmbeddingFields",
+        fields: "Fields | CompletionFields | EmbeddingFields | ClassifyFields",
         body: dict[str, Any],
         raw: bytes | None = None,
         *,
@@ -64,7 +64,7 @@ class Call:
         """Begin.
 
         Args:
-            path: What is asked for: `CHAT`, `COMPLETIONS` or `EMBEDDINGS`.
+            path: What is asked for: `CHAT`, `COMPLETIONS`, `EMBEDDINGS` or `CLASSIFY`.
             fields: What is looked at here, checked.
             body: The JSON object, other fields included.
             raw: The bytes that spell `body`; made when they are wanted if None.

@@ -17,7 +17,7 @@ from src.serve.gateway.gateway import Gateway
 from src.serve.out import Out
 from src.serve.parse import parse
 from src.serve.reply import Reply
-from src.serve.request import CHAT, EMBEDDINGS, Call, RequestError, bug
+from src.serve.request import CHAT, CLASSIFY, EMBEDDINGS, Call, RequestError, bug
 
 LOG = logging.getLogger("mlx.serve")
 
@@ -131,7 +131,7 @@ class Hot:
         return True
 
     async def _answer(self, call: Call, out: Out, clock: asyncio.Timeout) -> None:
-        keep = self.conversations is not None and call.path != EMBEDDINGS and call.body.get("store") is not False
+        keep = self.conversations is not None and call.path not in (EMBEDDINGS, CLASSIFY) and call.body.get("store") is not False
         meter = None
         if call.visit or keep:
             told = bool((call.body.get("stream_options") or {}).get("include_usage"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from src.serve.access.caller import Caller
 from src.serve.access.limits import Limits
 from src.serve.access.meter import Meter
-from src.serve.request import EMBEDDINGS, Call, RequestError
+from src.serve.request import CLASSIFY, EMBEDDINGS, Call, RequestError
 
 _PROCESS, _NUMBERS = secrets.token_hex(8), itertools.count()  # a ticket is its own among all servers
 TEMPLATE = 256
@@ -46,7 +46,7 @@ class Visit:
         """
         asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or longest
         self._prompt = len(call.raw) + added + TEMPLATE
-        answer = 0 if call.path == EMBEDDINGS else min(asked, longest)
+        answer = 0 if call.path in (EMBEDDINGS, CLASSIFY) else min(asked, longest)
         await self.limits.reserve(self.caller, self.ticket, self._prompt + answer)
 
     def used(self, status: int) -> tuple[int, int]:

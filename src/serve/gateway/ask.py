@@ -33,7 +33,8 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
         clock.reschedule(asyncio.get_running_loop().time() + first.part.request_timeout)
     told = {"x-mlx-route": ""}
     if gateway.memory:
-        call, told["x-mlx-memory"] = await gateway.memory.remember(call, first)
+        call, headers = await gateway.memory.remember(call, first)
+        told |= headers
     if call.visit:
         await call.visit.reserve(call, max(gateway.models[name].longest for name in decision.to), added=len(first.system or ""))
     reply, model, tries = await _first_that_answers(gateway, call, decision)
@@ -73,6 +74,10 @@ async def _held(gateway: Gateway, model: Model, call: Call) -> Reply:
 async def _asked(gateway: Gateway, model: Model, call: Call) -> Reply:
     if call.path not in model.engine.paths:
         raise RequestError(404, f"{model.name} does not answer {call.path}", code="path_not_supported", param="model")
+    if model.drained:
+        raise UnavailableError(
+            503, f"{model.name} is being drained; try again later", kind="server_error", code="drained", headers={"retry-after": "30"}
+        )
     call = call.with_system(model.system)
     if call.metered and call.stream:
         call = call.with_usage()

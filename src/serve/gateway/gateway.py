@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from src.serve.engine import Engine
 from src.serve.gateway.decision import Decision
 from src.serve.gateway.model import Model
 from src.serve.request import Call, RequestError
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
 
 
 class Router(Protocol):
@@ -25,8 +28,14 @@ class Router(Protocol):
 class Remembers(Protocol):
     """Puts what is remembered into a call."""
 
-    async def remember(self, call: Call, model: Model) -> tuple[Call, str]:
-        """The call with quoted passages, and what the header `x-mlx-memory` says; never raises, however ill the store is."""
+    async def run(self) -> None:
+        """Keep what it needs, as long as the server runs."""
+
+    def routes(self, max_body: int) -> "APIRouter":
+        """What clients may ask of it besides."""
+
+    async def remember(self, call: Call, model: Model) -> tuple[Call, dict[str, str]]:
+        """The call with quoted passages, and headers that say which; never raises, however ill the store is."""
 
 
 class Fits(Protocol):

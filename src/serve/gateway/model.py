@@ -38,3 +38,5 @@ class Model:
     longest: int = 1024
     """Tokens that an answer may have; an estimate where the engine is not bound to it."""
     tally: Tally = field(default_factory=Tally)
+    drained: bool = False
+    """Whether it takes nothing new: an administrator has it end what it is at."""
