@@ -76,6 +76,8 @@ class Hot:
                 kind = value.partition(b";")[0].strip().lower()
             elif key == b"content-length":
                 declared = value
+            elif key == b"content-encoding" and value.strip().lower() != b"identity":
+                raise RequestError(415, "the body has to come as it is, without a content-encoding")
         if kind not in (b"application/json", b""):
             raise RequestError(415, f"the content-type has to be application/json, not {kind[:60].decode('latin-1')!r}")
         if declared.isdigit() and int(declared) > self.max_body:

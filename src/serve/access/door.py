@@ -27,6 +27,7 @@ LOG = logging.getLogger("mlx.serve")
 MOST_HEADERS = 100
 LEFT = 499
 """What counts as the status of an answer whose client left before it began."""
+_FRAMES = (b"content-length", b"transfer-encoding")
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 
@@ -160,8 +161,14 @@ class Door:
     def _small(self, scope: Scope) -> None:
         headers = scope["headers"]
         size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        framed = 0
         for key, value in headers:
             size += len(key) + len(value)
+            framed += key in _FRAMES
+        if framed > 1:  # a proxy before us may have taken the other one, and see two requests where we see one
+            raise RequestError(
+                400, "content-length and transfer-encoding exclude each other", code="bad_framing", headers={"connection": "close"}
+            )
         if size > self.max_headers or len(headers) > MOST_HEADERS:
             raise RequestError(
                 431, f"the headers are larger than {self.max_headers:,} bytes or more than {MOST_HEADERS}", code="headers_too_large"
