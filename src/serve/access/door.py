@@ -38,6 +38,8 @@ class Guard:
         self.identify = identify
         self.limits = limits
         self.audit = audit
+        self.at_once = limits.at_once and (audit is None or audit.at_once)
+        """Whether nothing at the end of a request waits, so that nothing can cut it off."""
         self.wrong_keys = WrongKeys(identify.access.wrong_keys_per_minute)
 
     def write(self, entry: dict[str, Any], *, must: bool = True) -> None:
@@ -125,7 +127,8 @@ class Door:
             nonlocal ended
             if not ended:
                 ended = True
-                await asyncio.shield(self._end(guard, visit, answer, status, told))
+                ending = self._end(guard, visit, answer, status, told)
+                await (ending if guard.at_once else asyncio.shield(ending))
 
         try:
             guard.write({"event": "request", "decision": "allowed", **told})
@@ -187,8 +190,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.began = time.perf_counter()
-            headers = [(key, value) for key, value in message.get("headers", ()) if key.lower() != b"x-request-id"]
-            message = {**message, "headers": [*headers, (b"x-request-id", self.request_id.encode())]}
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
         elif self.before_end and not message.get("more_body"):
             await self.before_end()
         await self._send(message)
@@ -196,5 +198,7 @@ class _Answer:
 
 def _request_id(scope: Scope) -> str:
     """The client's own where it is harmless, else a new one."""
-    given = next((value for key, value in scope["headers"] if key.lower() == b"x-request-id"), b"")
-    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
+    for key, value in scope["headers"]:
+        if key == b"x-request-id" and _ID.fullmatch(value):
+            return bytes(value).decode()
+    return secrets.token_hex(8)
