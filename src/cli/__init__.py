@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from src import STAGES, __version__
-from src.cli import model, serving, setup, stages, training
+from src.cli import memory, model, serving, setup, stages, training
 from src.core.errors import MlxError
 
 STOPPED = 130
@@ -30,7 +30,7 @@ Command = Callable[..., None] | typer.Typer
 GROUPS: dict[str, tuple[Command, ...]] = {
     "All of it": (stages.run, stages.plan, stages.status, stages.why, serving.chat),
     "The model": (model.tune, model.verify, model.export),
-    "The server": (serving.token, serving.audit),
+    "The server": (serving.token, serving.audit, memory.memory),
     "Set-up": (setup.init, setup.config, setup.doctor),
 }
 """Commands that are no stage; the first line of each docstring is its help."""

@@ -60,8 +60,8 @@ def list_keys(arguments: Arguments = None) -> None:
     """List the keys, without what is secret about them."""
     from src.serve.access.keys import MARK, Keys
 
-    _, _, folder = _access(arguments)
-    for key in Keys(folder).all():
+    _, access, folder = _access(arguments)
+    for key in Keys(access.keys_at(folder)).all():
         shown = f"{MARK}{key.id}…" if key.hash else f"jwt {key.id}"
         typer.echo(
             f"{shown:<20} {key.state:<8} {key.role:<12} {key.created[:16]}  {(key.expires or 'no end')[:16]:<16}  {key.name}".rstrip()
@@ -77,8 +77,8 @@ def revoke(
     """Revoke a key: a server that runs refuses it from the next request on."""
     from src.serve.access.keys import Keys
 
-    _, _, folder = _access(arguments)
-    typer.echo(f"{Keys(folder).revoke(key, foreign=jti).id} is revoked")
+    _, access, folder = _access(arguments)
+    typer.echo(f"{Keys(access.keys_at(folder)).revoke(key, foreign=jti).id} is revoked")
 
 
 @token.command()

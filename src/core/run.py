@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from src.core.config import Config
 from src.core.errors import MlxError
 from src.core.files import atomic, digest
 from src.core.ledger import Drop, Ledger
@@ -43,6 +44,7 @@ class Run:
         cache: Path,
         inputs: dict[str, tuple[Upstream, ...]],
         fresh: bool = False,
+        reread: Callable[[], Config] | None = None,
     ) -> None:
         self.stage = stage
         self.name = name
@@ -56,6 +58,8 @@ class Run:
         self.inputs = inputs
         self.fresh = fresh
         """Whether someone asked to begin anew, whatever is there."""
+        self.reread = reread
+        """Reads the stage's config anew, for a service that takes up changes; raises a ConfigError where it is not sound."""
         self.ledger = Ledger(output)
         self.log = logging.getLogger(f"mlx.{stage}")
         self.info: dict[str, Any] = {}

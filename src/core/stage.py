@@ -36,6 +36,11 @@ class StageConfig(Config):
     max_drop: Annotated[float, Field(ge=0, le=1), Cosmetic()] = 1.0
     """Largest share of rows that may be dropped; above it the stage fails."""
 
+    def wants(self, role: str) -> bool:
+        """Whether a stage with these settings reads its input of this role."""
+        del role
+        return True
+
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -94,6 +99,8 @@ class Stage(Generic[C]):
         config: StageConfig = project.section(self.name)  # type: ignore[assignment]
         found: dict[str, tuple[Upstream, ...]] = {}
         for number, role in enumerate(self.reads):
+            if not config.wants(role):
+                continue
             if number == 0 and config.input:
                 found[role] = tuple(_upstream(path, "") for path in config.input)
             elif maker := self._maker(project, role):
@@ -104,7 +111,7 @@ class Stage(Generic[C]):
         """The stages of the project whose output this one reads."""
         config: StageConfig = project.section(self.name)  # type: ignore[assignment]
         given = {next(iter(self.reads))} if config.input and self.reads else set()
-        found = (self._maker(project, role) for role in self.reads if role not in given)
+        found = (self._maker(project, role) for role in self.reads if role not in given and config.wants(role))
         return [maker for maker in found if maker]
 
     def _maker(self, project: Project, role: str) -> str | None:
@@ -165,6 +172,7 @@ class Stage(Generic[C]):
             cache=project.head.model_cache,
             inputs=inputs,
             fresh=fresh,
+            reread=lambda: self.load(project.file, *project.overrides).section(self.name),
         )
 
     def _manifest(self, config: C, run: Run, key: str, outputs: dict[str, str], start: float) -> Manifest:

@@ -43,9 +43,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot that lies beside the report."""
+    """A plot that lies beside the report, as PNG and, for the page, as SVG."""
 
     file: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Banner:
+    """What it all comes to: a verdict, and what it is about."""
+
+    verdict: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,15 @@ class Verbatim:
     text: str
 
 
-Block = Heading | Prose | Bullets | Table | Picture | Verbatim
+@dataclass(frozen=True)
+class Fold:
+    """Texts that a page shows once they are asked for."""
+
+    title: str
+    texts: Sequence[Verbatim]
+
+
+Block = Heading | Prose | Bullets | Table | Picture | Banner | Verbatim | Fold
 
 
 def markdown(blocks: Iterable[Block]) -> str:
@@ -76,8 +93,13 @@ def _lines(blocks: Iterable[Block]) -> Iterator[str]:
             case Table(header, rows):
                 lines = [list(map(_escaped, header)), ["---"] * len(header), *[list(map(_escaped, row)) for row in rows]]
                 yield "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-            case Picture(file):
-                yield f"![{file}]({file})\n"
+            case Picture(file, title):
+                yield f"![{title or file}]({file})\n"
+            case Banner(verdict, text):
+                yield f"**{verdict}** {_escaped(text)}\n"
+            case Fold(title, texts):
+                yield f"### {_escaped(title)}\n"
+                yield from _lines(texts)
             case Verbatim(title, text):
                 yield f"{title}:\n\n{_fenced(text)}\n"
 

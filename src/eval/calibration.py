@@ -28,6 +28,11 @@ class Scale:
         slope = float(model.coef_[0, 0])
         return cls(slope, float(model.intercept_[0])) if slope > 0 else cls(1.0, 0.0)
 
+    @property
+    def even(self) -> float:
+        """The score whose odds are even."""
+        return -self.shift / self.slope
+
     def __call__(self, scores: Floats) -> Floats:
         """Probabilities."""
         return _sigmoid(self.slope * np.asarray(scores, dtype=np.float64) + self.shift)
@@ -46,21 +51,25 @@ def calibrated(scores: Floats, truth: Bools, folds: NDArray[np.intp]) -> Floats:
 def reliability(chances: Floats, truth: Bools) -> dict[str, Any]:
     """Brier score, expected calibration error and the bins of a reliability diagram, both classes counting the same in all."""
     weights = np.where(truth, 0.5 / max(1, int(truth.sum())), 0.5 / max(1, int((~truth).sum())))
-    places = np.minimum((chances * BINS).astype(int), BINS - 1)
-    bins = [_bin(chances[places == each], truth[places == each], weights[places == each]) for each in range(BINS)]
+    bins = diagram(chances, truth, weights=weights)
     return {
         "brier": float((weights * (chances - truth) ** 2).sum()),
-        "ece": float(sum(each["weight"] * abs(each["said"] - each["true"]) for each in bins if each)),
-        "bins": [each for each in bins if each],
+        "ece": float(sum(each["weight"] * abs(each["said"] - each["true"]) for each in bins)),
+        "bins": bins,
     }
 
 
-def _bin(chances: Floats, truth: Bools, weights: Floats) -> dict[str, float]:
-    total = float(weights.sum())
-    if not total:
-        return {}
-    said, true = (float((weights * each).sum() / total) for each in (chances, truth))
-    return {"said": said, "true": true, "rows": len(chances), "weight": total}
+def diagram(chances: Floats, truth: Bools, *, count: int = BINS, weights: Floats | None = None) -> list[dict[str, float]]:
+    """Equal ranges of a probability that are not empty: the mean said, the share that was so, rows and weight."""
+    shares = np.full(len(chances), 1 / max(1, len(chances))) if weights is None else weights
+    places = np.minimum((chances * count).astype(int), count - 1)
+    found = []
+    for place in np.unique(places):
+        here = places == place
+        total = shares[here].sum()
+        said, true = (float((shares[here] * each[here]).sum() / total) for each in (chances, truth))
+        found.append({"said": said, "true": true, "rows": int(here.sum()), "weight": float(total)})
+    return found
 
 
 def sigmoid(scores: Sequence[float] | Floats) -> Floats:

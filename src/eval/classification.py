@@ -40,7 +40,9 @@ class Classification(Config):
         for name, figure in ((MACRO_F1, class_scores.macro_f1), (MCC, class_scores.mcc)):
             measures.append(Measure(name, tallies, figure=partial(_of_counts, figure, len(labels))))
         measures.append(Measure(ECE, binned, lower_is_better=True, figure=calibration_error))
-        return Finding(measures, detail={"classification": _detail(rows, labels, evidence.seed)})
+        return Finding(
+            measures, detail={"classification": {**_detail(rows, labels, evidence.seed), "calibration": _diagram(rows, self.bins)}}
+        )
 
     def _rows(self, rows: Sequence[Classified], model: str, labels: Sequence[str]) -> list[Row]:
         from src.models.class_scores import tallies
@@ -78,6 +80,17 @@ def _binned(row: Classified, model: str, bins: int) -> Row:
 
 def _of_counts(figure: Figure, classes: int, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
     return figure(sums.reshape(*sums.shape[:-1], 3, classes))
+
+
+def _diagram(rows: Sequence[Classified], bins: int) -> list[dict[str, float]]:
+    """How sure the tuned model was of its guesses, and how often they were right."""
+    import numpy as np
+
+    from src.eval.calibration import diagram
+
+    guesses = [guess(row, TUNED) for row in rows]
+    sure = np.array([row.probabilities[TUNED][said] for row, said in zip(rows, guesses, strict=True)])
+    return diagram(sure, np.array([said == row.true for row, said in zip(rows, guesses, strict=True)]), count=bins)
 
 
 def _detail(rows: Sequence[Classified], labels: tuple[str, ...], seed: int) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from src.eval.contamination import Contamination
 from src.eval.engine import EngineChoice, Servers
 from src.eval.gates import Gate
 from src.eval.held import Held, hold, nothing_left
+from src.eval.lengths import lengths
 from src.eval.measure import Evidence, Finding, Measure, Row
 from src.eval.models import BaseModel, ModelChoice, Release, Remote
 from src.eval.page import page
-from src.eval.plots import plot_classes, plot_confusion, plot_figures
+from src.eval.plots import plots
 from src.eval.predictions import opened, rows
 from src.eval.report import blocks, summary_table
 from src.eval.results import results
@@ -126,6 +127,7 @@ def evaluate(run: Run, plan: Plan) -> None:
     found = {"schema": SCHEMA, "settings": settings, **results(findings, plan.gates, run.seed)}
     measures = [each for finding in findings for each in finding.measures]
     found["contamination"] = learned
+    found["lengths"] = lengths(held.cases, gathered.said)
     found["examples"] = worst_answers(measures, evidence)
     write_scores(run, measures)
     publish(run, found)
@@ -203,9 +205,8 @@ def _likelihoods(held: Held, liked: Mapping[str, tuple[float, int]]) -> list[Row
 
 def publish(run: Run, found: Mapping[str, Any]) -> None:
     """Write the figures, the plots and the report, and note the verdict for the command line."""
-    plots = [*plot_figures(run.output, found), *plot_confusion(run.output, found), *plot_classes(run.output, found)]
     write_text(run.output / "metrics.json", _indented(found))
-    report = list(blocks(found, run.name, plots))
+    report = list(blocks(found, run.name, plots(run.output, found)))
     write_text(run.output / "report.md", markdown(report))
     write_text(run.output / "report.html", page(report, run.output, f"{run.name}: evaluation"))
     run.info |= {

@@ -4,11 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from src.core.grid import grid
-from src.eval.blocks import Block, Bold, Bullets, Heading, Picture, Prose, Table, Verbatim
+from src.eval.blocks import Banner, Block, Bold, Bullets, Fold, Heading, Picture, Prose, Table, Verbatim
 from src.eval.class_report import class_tables
+from src.eval.style_report import style_blocks
 
 FEWEST = 5  # rows of a tag that are shown; a share of fewer says nothing
 _MARKS = {"pass": "PASS", "fail": "FAIL", "undecided": "UNDECIDED"}
+_CAPTIONS = {
+    "figures.png": "Every figure of every model, with its 95 % interval.",
+    "style_judge.png": "The judges of style on documents they had not seen, before they judged a model.",
+    "confusion.png": "Which class is taken for which, and whether the classifier is right as often as it is sure.",
+    "lengths.png": "How long the answers in words are.",
+}
 
 Found = Mapping[str, Any]
 
@@ -26,21 +33,42 @@ def summary_table(metrics: Found) -> str:
 def blocks(metrics: Found, name: str, plots: Sequence[str]) -> Iterator[Block]:
     """The whole report, with the file names of plots that lie beside it."""
     yield Heading(f"{name}: evaluation", 1)
-    yield from _summary(metrics)
+    yield Banner(_MARKS.get(metrics["verdict"], "NO GATES"), _about(metrics))
     yield from _gates(metrics)
-    yield from map(Picture, plots)
+    yield from _summary(metrics)
+    yield from (Picture(file, _CAPTIONS.get(file, file)) for file in plots)
     for part in (_comparisons, _classes, _tags, _style, _seen, _samples, _method):
         yield from part(metrics)
 
 
+def _about(metrics: Found) -> str:
+    """Who was compared on what, and how many gates were passed."""
+    settings, gates = metrics["settings"], metrics["gates"]
+    passed = sum(gate["verdict"] == "pass" for gate in gates)
+    rows = f"{settings.get('rows', 'all')} rows of the {settings.get('split', 'test')} split"
+    bars = f"; {passed} of {len(gates)} gates passed" if gates else "; the config asks for no bar to be cleared"
+    return f"{', '.join(model_names(metrics))} on {rows}{bars}."
+
+
 def _summary(metrics: Found) -> Iterator[Block]:
     models = model_names(metrics)
-    rows = [[figure["name"], *_cells(figure, models), f"{figure['rows']}"] for figure in metrics["metrics"]]
-    yield Table(["metric", *models, "difference", "verdict", "rows"], rows)
+    yield Heading("Figures")
+    rows = [
+        [figure["name"], *_cells(figure, models), _spelled_share(figure.get("sees")), f"{figure['rows']}"] for figure in metrics["metrics"]
+    ]
+    yield Table(["metric", *models, "difference", "verdict", "sees", "rows"], rows)
     notes = [f"`{name}` is not measured: {reason}." for name, reason in metrics["missing"].items()]
     notes += [f"`{figure['name']}` decides no gate: {figure['doubt']}." for figure in metrics["metrics"] if figure.get("doubt")]
+    if any(figure.get("sees") for figure in metrics["metrics"]):
+        notes.append("sees: the least true difference that these rows would show four times in five (power 80 %), from the spread found.")
+    if power := metrics["settings"].get("power"):
+        notes.append(f"Reckoned before a model was asked: {power}.")
     if notes:
         yield Bullets(notes)
+
+
+def _spelled_share(value: float | None) -> str:
+    return "" if value is None else f"±{_number(value)}"
 
 
 def model_names(metrics: Found) -> list[str]:
@@ -88,7 +116,11 @@ def _comparisons(metrics: Found) -> Iterator[Block]:
 
 def _tested(each: Found) -> list[str]:
     counts = each["flipped"]
-    return [f"{counts[1]}, {counts[0]}" if counts else "", f"{each['p']:.3g}", f"{each['p_holm']:.3g}", each["test"]]
+    return [f"{counts[1]}, {counts[0]}" if counts else "", _chance(each["p"]), _chance(each["p_holm"]), each["test"]]
+
+
+def _chance(p: float) -> str:
+    return f"{p:.3g}" if p >= 1e-6 else "< 1e-6"
 
 
 def _tags(metrics: Found) -> Iterator[Block]:
@@ -124,21 +156,9 @@ def _classes(metrics: Found) -> Iterator[Block]:
 
 
 def _style(metrics: Found) -> Iterator[Block]:
-    if not (detail := metrics["detail"].get("style")):
-        return
-    held = "whole documents held out" if detail["grouped_by_source"] else "pieces held out, since a voice has but one document"
-    yield Heading("The style judge")
-    yield Prose(
-        f"Tested in {detail['folds']} folds with {held}: accuracy {detail['accuracy']:.3f}, balanced {detail['balanced_accuracy']:.3f}, "
-        f"F1 {detail['f1']:.3f}, ROC-AUC {detail['roc_auc']:.3f}, on {detail['pieces']['persona']} pieces in the persona's voice from "
-        f"{detail['documents']['persona']} documents and {detail['pieces']['other']} others from {detail['documents']['other']}."
-    )
-    yield Prose(
-        f"Its bar of {detail['bar']:.2f} lets {detail['above_bar']['persona']:.1%} of the persona's unseen pieces through, "
-        f"and {detail['above_bar']['other']:.1%} of the others."
-    )
-    if "reference" in detail:
-        yield Prose(f"It gives {detail['reference']:.1%} of the reference answers to the persona: more can hardly be asked of a model.")
+    if detail := metrics["detail"].get("style"):
+        yield Heading("The style judges")
+        yield from style_blocks(detail)
 
 
 def _seen(metrics: Found) -> Iterator[Block]:
@@ -157,9 +177,8 @@ def _samples(metrics: Found) -> Iterator[Block]:
     yield Heading("Where it went wrong")
     yield Prose("The worst rows of the model that is judged, for each figure.")
     for each in metrics["examples"]:
-        yield Heading(f"{each['metric']}: {each['id']}", 3)
-        yield Verbatim("why", each["why"])
-        yield from (Verbatim(title, each[title]) for title in ("prompt", "expected", "got"))
+        texts = [Verbatim(title, each[title]) for title in ("why", "prompt", "expected", "got", "base") if title in each]
+        yield Fold(f"{each['metric']}: {each['id']}: {' '.join(each['why'].split())[:80]}", texts)
 
 
 def _method(metrics: Found) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from src.core.seeds import derive
 from src.eval.bootstrap import Interval, difference, estimate, interval
 from src.eval.gates import Gate, Verdict, above, below, worst
 from src.eval.measure import BASE, TUNED, Finding, Measure, Row
-from src.eval.significance import flips, holm, mcnemar, signs
+from src.eval.significance import flips, holm, mcnemar, seen, signs
 
 CONFIDENCE = 0.95
 
@@ -50,6 +50,7 @@ def _figure(measure: Measure, seed: int) -> dict[str, Any]:
     figure["comparisons"] = [_comparison(measure, one, other, seed) for one, other in combinations(measure.rows, 2)]
     if main := next((each for each in figure["comparisons"] if (each["against"], each["model"]) == (BASE, subject(measure.rows))), None):
         figure["difference"] = {end: main[end] for end in ("value", "low", "high")}
+        figure["sees"] = seen(main["low"], main["high"], confidence=CONFIDENCE)
     figure["tags"] = {tag: _tagged(measure, tag, seed) for tag in _tags(measure)}
     return figure
 

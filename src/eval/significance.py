@@ -60,6 +60,17 @@ def detectable(units: int, *, confidence: float = 0.95, discordant: float = DISC
     return min(1.0, z * math.sqrt(discordant / units)) if units else 1.0
 
 
+def seen(low: float | None, high: float | None, *, confidence: float = 0.95) -> float | None:
+    """Least true difference that a sample with this interval of it sees four times in five; None where the interval is open.
+
+    The interval's width gives the standard error, and power adds to it what `detectable` adds to a guess made beforehand.
+    """
+    if low is None or high is None:
+        return None
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    return (high - low) / (2 * z) * (z + NormalDist().inv_cdf(POWER))
+
+
 def told(rows: int, units: int) -> str:
     """What a sample can see, in a line."""
     points = 100 * detectable(units)

@@ -62,8 +62,8 @@ def trial(pieces: Sequence[Piece], *, seed: int, false_alarms: float) -> Trial:
         kept = Delta(most=KEPT).fit(shown, truth[learn], [sources[at] for at in learn]).words
         bare = classifier(derive(seed, fold)).fit(distorted(shown, kept), truth[learn])
         plain[test] = bare.decision_function(distorted(unseen, kept))
-    bar = max(0.0, float(np.quantile(scores[~truth], 1 - false_alarms, method="higher")))
     scale, chances = Scale.fitted(scores, truth), calibrated(scores, truth, places)
+    bar = max(0.0, scale.even, float(np.quantile(scores[~truth], 1 - false_alarms, method="higher")))
     report = {
         "bar": float(scale(np.array([bar]))[0]),
         "above_bar": {"persona": float((scores[truth] > bar).mean()), "other": float((scores[~truth] > bar).mean())},

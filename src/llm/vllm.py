@@ -54,7 +54,7 @@ def command(
     port: int,
     dtype: str,
     tool_parser: str | None,
-    max_new_tokens: int,
+    max_new_tokens: int | None,
     max_model_len: int | None = None,
     gpu_memory_utilization: float | None = None,
     extra: Iterable[str] = (),
@@ -68,7 +68,9 @@ def command(
         made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
     else:
         made += ["--served-model-name", name]
-    made += ["--generation-config", "vllm", "--override-generation-config", json.dumps({"max_new_tokens": max_new_tokens})]
+    made += ["--generation-config", "vllm"]
+    if max_new_tokens:
+        made += ["--override-generation-config", json.dumps({"max_new_tokens": max_new_tokens})]
     if tool_parser:
         made += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]
     if max_model_len:

@@ -53,7 +53,10 @@ class Trained(Config):
         if manifest.stage not in ("train", "merge"):
             raise MlxError(f"{folder} was made by {manifest.stage}, not by train", "name the folder of a training")
         if cls.chats and manifest.info.get("task") == "classify":
-            raise MlxError(f"{folder} is a classifier and writes no answers", "train one with task: sft")
+            raise MlxError(
+                f"{folder} is a classifier and writes no answers",
+                "train one with task: sft; serve.engine.type=classifier serves it as what it is",
+            )
         if not cls.chats and manifest.info.get("task") != "classify":
             raise MlxError(f"{folder} is no classifier", "train with task: classify")
         return cls.model_validate({**manifest.info, "folder": folder})

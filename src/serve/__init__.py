@@ -1,8 +1,7 @@
 """Serve the trained model over an OpenAI-compatible API."""
 
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,24 +10,35 @@ from src.core.run import Run
 from src.core.stage import StageConfig, folder, stage
 from src.serve.access.conversations import LogConversations
 from src.serve.access.settings import Access
-from src.serve.engine import EngineChoice, TransformersEngine
+from src.serve.engines import EngineChoice, ModelChoice
+from src.serve.engines.transformers import TransformersEngine
+from src.serve.memory import Memory
+
+if TYPE_CHECKING:
+    from src.models.trained import Trained
 
 __all__ = ["ServeConfig", "serve"]
+
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:/-]+$")]
 
 
 class ServeConfig(StageConfig):
     """Serve the trained model over an OpenAI-compatible API."""
 
-    engine: EngineChoice = TransformersEngine()
-    """What answers: `transformers`, in the server's process, or `vllm`, a process beside it."""
+    engine: EngineChoice | None = TransformersEngine()
+    """What answers for the trained model: `transformers`, in the server's process, or `vllm` beside it; null where none is trained."""
+    models: dict[Name, ModelChoice] = Field(default_factory=dict)
+    """Further models, by the name that clients ask for."""
     host: str = "127.0.0.1"
     """Address to listen on; any but this machine's own needs `access`, or allow_remote."""
     allow_remote: bool = False
     """Whether others may reach a server without `access`, which asks nobody for a password."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies before the server, whose X-Forwarded-For tells a client's address; nobody else's is believed."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
-    model_name: str | None = Field(default=None, min_length=1, max_length=128, pattern=r"^[\w.:/-]+$")
-    """What clients call the model; the project's name if unset."""
+    model_name: Name | None = None
+    """What clients call the trained model; the project's name if unset."""
     max_body_mb: float = Field(default=2.0, gt=0, le=1024)
     """Largest request, in MB."""
     max_new_tokens: int = Field(default=1024, ge=1)
@@ -39,6 +49,10 @@ class ServeConfig(StageConfig):
     """Seconds that a client may take to send a request."""
     request_timeout: float = Field(default=600, gt=0)
     """Seconds that an answer may take, to its last byte."""
+    memory: Memory | None = None
+    """Files of markdown that answers draw on; none if unset."""
+    page: bool = True
+    """Whether there is a page at /ui, to talk, to classify, and to see how the models do."""
     access: Access | None = None
     """Who may use the server, how much, and the log of it; everybody who reaches it if unset."""
     log_format: Literal["text", "json"] = "text"
@@ -55,6 +69,21 @@ class ServeConfig(StageConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _answers(self) -> "ServeConfig":
+        if self.engine is None and not self.models:
+            raise ValueError("nothing answers: set serve.engine, or serve.models")
+        if self.model_name in self.models:
+            raise ValueError(f"two models are called {self.model_name!r}: serve.model_name and one of serve.models")
+        for name, part in self.models.items():
+            if part.type != "openai" and not part.model:
+                raise ValueError(f"models.{name} has no `model`: set it to the folder of a training, as checkpoint/NAME/train")
+        return self
+
+    def wants(self, role: str) -> bool:
+        """The trained model is read only where it is served."""
+        return self.engine is not None
+
 
 def loopback(host: str) -> bool:
     """Whether `host` is reached from this machine alone."""
@@ -66,49 +95,67 @@ def loopback(host: str) -> bool:
 
 @stage(reads={"model": ("train",)}, service=True)
 def serve(config: ServeConfig, run: Run) -> None:
-    """Serve the trained model until stopped: /v1/chat/completions, /v1/models, /health."""
+    """Serve the trained model, and others beside it, until stopped: OpenAI's API under /v1, and /health."""
     from src.core.secrets import redact
-    from src.models.trained import Trained
     from src.serve.access.conversations import Conversations
     from src.serve.access.json_log import json_lines
     from src.serve.access.open_guard import open_guard
     from src.serve.app import application
+    from src.serve.control.control import Control
+    from src.serve.control.lineage import made_from
+    from src.serve.control.steering import Steering
+    from src.serve.open_gateway import open_gateway
     from src.serve.route import Patience
-    from src.serve.server import Server, announced, failed_report, lineage, listen, url
+    from src.serve.server import Server, announced, lineage, listen, url
 
-    model = run.input("model")
-    trained = Trained.of(model.path)
-    if report := failed_report(folder(run.name, "eval"), model.fingerprint):
-        if not run.fresh:
-            raise MlxError(f"this model failed its gates: see {report}", "train a better one, or serve it with --force")
-        run.log.warning("this model failed its evaluation: see %s", report)
-    name = config.model_name or run.name
-    log = Path("log") / run.name / "vllm.log"
+    trained = passed(run, classifies=config.engine.type == "classifier") if config.engine else None
     if not config.access and not loopback(config.host):
         run.log.warning("other machines reach this server, and it asks nobody for a password (serve.access)")
     guard = open_guard(config.access, run.output) if config.access else None
     asked = config.log_conversations
     conversations = Conversations(asked, run.output / "conversations") if asked and asked.consent else None
-    engine = config.engine.open(trained, name=name, max_new_tokens=config.max_new_tokens, log=log)
+    gateway = open_gateway(config, trained, project=run.name, output=run.output)
     listening = listen(config.host, config.port)
+    Steering.forget(run.output)
+    behind = {gateway.names[0]: made_from(trained.folder)} if trained else {}
+    control = Control(gateway, guard, folder=run.output, config=config, reread=run.reread, lineage=behind)  # type: ignore[arg-type]
     app = application(
-        engine,
-        name=name,
-        system=trained.system,
+        gateway,
         max_body=int(config.max_body_mb * 1e6),
         hosts=None if config.allow_remote or not loopback(config.host) else frozenset({"localhost", "127.0.0.1", "[::1]", config.host}),
         failed=lambda error: server.fail(error),
         guard=guard,
         max_headers=int(config.max_header_kb * 1e3),
-        longest=config.max_new_tokens,
         patience=Patience(config.body_timeout, config.request_timeout),
         conversations=conversations,
+        page=config.page,
+        control=control,
     )
-    server = Server(app)
-    with announced(run.output, url(listening), name, lineage(trained.folder)), json_lines(config.log_format == "json"):
-        run.log.info("%s at %s/v1 (%s); Ctrl-C ends it", name, url(listening), config.engine.type)
+    server = Server(app, proxies=config.trusted_proxies)
+    made = lineage(trained.folder) if trained else {}
+    with announced(run.output, url(listening), gateway.names[0], made), json_lines(config.log_format == "json"):
+        run.log.info("%s at %s/v1; Ctrl-C ends it", ", ".join(gateway.names), url(listening))
         server.run_on(listening)
     if server.failure:
         run.log.error("%s", redact(str(server.failure)))
         raise server.failure
     run.log.info("stopped")
+
+
+def passed(run: Run, *, classifies: bool = False) -> "Trained":
+    """The trained model, as long as it has not failed its evaluation, or somebody insists.
+
+    Raises:
+        MlxError: Where it has.
+    """
+    from src.models.classifier import Classifier
+    from src.models.trained import Trained
+    from src.serve.server import failed_report
+
+    model = run.input("model")
+    trained = (Classifier if classifies else Trained).of(model.path)
+    if report := failed_report(folder(run.name, "eval"), model.fingerprint):
+        if not run.fresh:
+            raise MlxError(f"this model failed its gates: see {report}", "train a better one, or serve it with --force")
+        run.log.warning("this model failed its evaluation: see %s", report)
+    return trained

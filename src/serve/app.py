@@ -1,91 +1,154 @@
-"""The server's routes: chat in OpenAI's form, models, health; whatever comes in, errors have OpenAI's form too."""
+"""The server's app: hot routes as bare ASGI, all else by FastAPI; whatever comes in, errors have OpenAI's form."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from src.serve.access.budget_route import budget_route
 from src.serve.access.conversations import Conversations
 from src.serve.access.door import Door, Guard
 from src.serve.access.visit import Visit
-from src.serve.engine import Engine
+from src.serve.gateway.gateway import Gateway
 from src.serve.hosts import KnownHosts
-from src.serve.request import RequestError
-from src.serve.route import PATIENCE, Chat, Patience
+from src.serve.out import Out
+from src.serve.page.page import Page, is_page
+from src.serve.reply import Reply
+from src.serve.request import CHAT, RequestError, bug
+from src.serve.route import PATIENCE, Hot, Patience
+
+if TYPE_CHECKING:
+    from src.serve.control.control import Control
 
 LOG = logging.getLogger("mlx.serve")
+MODELS = "/v1/models"
 
 
 def application(
-    engine: Engine,
+    gateway: Gateway,
     *,
-    name: str,
-    system: str | None,
     max_body: int,
     hosts: frozenset[str] | None = None,
     failed: Callable[[BaseException], None] = lambda error: None,
     guard: Guard | None = None,
     max_headers: int = 16_384,
-    longest: int = 1024,
     patience: Patience = PATIENCE,
     conversations: Conversations | None = None,
-) -> FastAPI:
-    """Make the app around an engine, which runs as long as the app does.
+    page: bool = True,
+    control: "Control | None" = None,
+) -> Door:
+    """Make the app around the gateway, whose engines run as long as the app does.
 
     Args:
-        engine: What answers.
-        name: What clients call the model.
-        system: Put first where a client sends no system message.
+        gateway: The models, and what stands before them.
         max_body: Bytes that a request may have.
         hosts: Names by which the server may be called; any if None. A page of the web cannot reach it under its own name then.
-        failed: Told when the engine is given up.
+        failed: Told when the last engine is given up.
         guard: Who is let in; everybody if None.
         max_headers: Bytes that a request's headers may have.
-        longest: Tokens that an answer may have.
         patience: Seconds that the parts of a request may take.
         conversations: Where conversations are kept; nowhere if None.
+        page: Whether there is a page at /ui.
+        control: Health by model, metrics, lineage and administration; none of them if None.
     """
-    started = int(time.time())
+    api = FastAPI(lifespan=_lifespan(gateway, guard, failed, control), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
+    api.state.gateway = gateway
+    api.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    api.add_exception_handler(RequestError, _refused)  # type: ignore[arg-type]
+    api.add_exception_handler(Exception, _bug)
+
+    @api.get("/health")
+    async def health() -> Any:
+        told: dict[str, Any] = {"status": gateway.state, "model": gateway.names[0]}
+        if len(gateway.models) > 1:
+            told["models"] = {name: model.engine.state for name, model in gateway.models.items()}
+        return JSONResponse(told, 200 if gateway.state in ("ready", "degraded") else 503)
+
+    if control:
+        control.join(api)
+    if gateway.memory:
+        api.include_router(gateway.memory.routes(max_body))
+    if guard:
+        api.include_router(budget_route(guard.limits))
+    hot = Hot(gateway, max_body=max_body, patience=patience, conversations=conversations)
+    front = _Front(api, {**dict.fromkeys(gateway.paths, ("POST", hot)), MODELS: ("GET", _Models(gateway))}, Page() if page else None)
+    return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers, metrics=control.metrics if control else None)
+
+
+class _Front:
+    """Sends hot requests straight to their route, all others to the API."""
+
+    def __init__(self, api: FastAPI, hot: dict[str, tuple[str, ASGIApp]], page: Page | None) -> None:
+        self.api = api
+        self.hot = hot
+        self.page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope.get("path", "")
+        method, route = self.hot.get(path, ("", self.page if self.page and is_page(path) else self.api))
+        if method in ("", scope.get("method")):
+            await route(scope, receive, send)
+            return
+        raise RequestError(405, "Method Not Allowed", code="method_not_allowed", headers={"allow": method})
+
+
+class _Models:
+    """Tells which models there are, to whom they are for."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.started = int(time.time())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        visit: Visit | None = scope.get("visit")
+        shown = [name for name in self.gateway.names if visit is None or visit.caller.role.may_ask(name)]
+        data = [{"id": name, "object": "model", "created": self.started, "owned_by": "mlx", "paths": self._paths(name)} for name in shown]
+        await Out(send).whole(Reply.of({"object": "list", "data": data}))
+
+    def _paths(self, name: str) -> list[str]:
+        """What may be asked of it; a name that is routed is talked to."""
+        model = self.gateway.models.get(name)
+        return sorted(model.engine.paths) if model else [CHAT]
+
+
+def _lifespan(
+    gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None], control: "Control | None"
+) -> Callable[[FastAPI], Any]:
+    """Run the engines as long as the app runs; one that is given up leaves the others to answer."""
+    engines = [model.engine for model in gateway.models.values()]
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error:
+            LOG.error("an engine was given up: %s", error)
+            if all(engine.state in ("failed", "stopped") for engine in engines):
+                failed(error)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = asyncio.create_task(engine.run())
-        running.add_done_callback(lambda task: None if task.cancelled() or not task.exception() else failed(task.exception()))  # type: ignore[arg-type]
-        guarding = asyncio.create_task(guard.run()) if guard else running
+        running = [asyncio.create_task(engine.run()) for engine in engines]
+        for task in running:
+            task.add_done_callback(ended)
+        guarding = [asyncio.create_task(each.run()) for each in (guard, control, gateway.memory) if each]
+        await asyncio.sleep(0)  # who needs no loading is ready for the first request
         yield
-        running.cancel()
-        guarding.cancel()
-        await engine.stop()
-        await asyncio.gather(running, guarding, return_exceptions=True)
+        for task in [*running, *guarding]:
+            task.cancel()
+        await asyncio.gather(*(engine.stop() for engine in engines))
+        await asyncio.gather(*running, *guarding, return_exceptions=True)
         if guard:
             await guard.close()
 
-    app = FastAPI(lifespan=lifespan, title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, _bug)
-    app.add_middleware(KnownHosts, hosts=hosts)
-    app.add_middleware(Door, guard=guard, max_headers=max_headers)
-    chat = Chat(engine, name=name, system=system, max_body=max_body, longest=longest, patience=patience, conversations=conversations)
-    app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
-
-    @app.get("/v1/models")
-    async def models(request: Request) -> Any:
-        visit: Visit | None = request.scope.get("visit")
-        shown = visit is None or visit.caller.role.may_ask(name)
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": started, "owned_by": "mlx"}] if shown else []}
-
-    @app.get("/health")
-    async def health() -> Any:
-        return JSONResponse({"status": engine.state, "model": name}, 200 if engine.state == "ready" else 503)
-
-    return app
+    return lifespan
 
 
 async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
@@ -93,6 +156,10 @@ async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
     return JSONResponse(body, error.status_code, error.headers)
 
 
+async def _refused(_: Request, error: RequestError) -> JSONResponse:
+    return JSONResponse(error.body, error.status, error.headers)
+
+
 async def _bug(_: Request, error: Exception) -> JSONResponse:
-    LOG.error("a request failed", exc_info=error)
-    return JSONResponse(RequestError(500, "the server failed; its log says why", kind="server_error", code="internal_error").body, 500)
+    del error  # the door writes it into the log
+    return JSONResponse(bug().body, 500)

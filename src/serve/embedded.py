@@ -11,7 +11,7 @@ from src.models.generate import Completion
 from src.serve.answer import Answer
 from src.serve.local import Local
 from src.serve.reply import DONE, JSON, SSE, Reply, Shape, encoded, tool_calls, usage
-from src.serve.request import ChatRequest, RequestError
+from src.serve.request import CHAT, Call, UnavailableError
 
 T = TypeVar("T")
 RETRY = {"retry-after": "2"}
@@ -19,6 +19,8 @@ RETRY = {"retry-after": "2"}
 
 class Embedded:
     """Answers chat requests with a model in this process."""
+
+    paths = frozenset((CHAT,))
 
     def __init__(self, make: Callable[[], Local], *, name: str, queue: int) -> None:
         """Prepare; `run` loads.
@@ -51,24 +53,24 @@ class Embedded:
         self.state = "stopped"
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def chat(self, request: ChatRequest) -> Reply:
+    async def ask(self, request: Call) -> Reply:
         """Answer a request.
 
         Raises:
-            RequestError: Also by the reply's body, before its first bytes: 503 where too many wait.
+            UnavailableError: 503 while it loads, and where too many wait; also by the reply's body, before its first bytes.
         """
         if self._local is None:
-            raise RequestError(503, f"the model is {self.state}", kind="server_error", code=f"model_{self.state}", headers=RETRY)
+            raise UnavailableError(503, f"the model is {self.state}", kind="server_error", code=f"model_{self.state}", headers=RETRY)
         prompt = await self._do(self._local.prompt, request)
         pieces = self._pieces(self._local, prompt, request)
-        if request.fields.stream:
+        if request.stream:
             return Reply(200, SSE, _events(self._name, request, len(prompt), pieces))
         return Reply(200, JSON, _whole(self._name, request, len(prompt), pieces))
 
-    async def _pieces(self, local: Local, prompt: list[int], request: ChatRequest) -> AsyncGenerator[str | Completion]:
+    async def _pieces(self, local: Local, prompt: list[int], request: Call) -> AsyncGenerator[str | Completion]:
         """Yield the text as it comes, an empty piece as it begins, and last the completion."""
         if self._inside > self._queue:
-            raise RequestError(
+            raise UnavailableError(
                 503, f"{self._inside} requests are waiting already; try again soon", kind="server_error", code="overloaded", headers=RETRY
             )
         self._inside += 1
@@ -97,7 +99,7 @@ def _step(steps: Steps[str, None, Completion]) -> str | Completion:
         return done
 
 
-async def _whole(name: str, request: ChatRequest, prompt: int, pieces: AsyncGenerator[str | Completion]) -> AsyncGenerator[bytes]:
+async def _whole(name: str, request: Call, prompt: int, pieces: AsyncGenerator[str | Completion]) -> AsyncGenerator[bytes]:
     answer = Answer(tools=bool(request.tools()))
     content = []
     done = Completion("")
@@ -114,10 +116,9 @@ async def _whole(name: str, request: ChatRequest, prompt: int, pieces: AsyncGene
     yield encoded(Shape(name).whole(message, _reason(done, calls), usage(prompt, done.tokens)))
 
 
-async def _events(name: str, request: ChatRequest, prompt: int, pieces: AsyncGenerator[str | Completion]) -> AsyncGenerator[bytes]:
+async def _events(name: str, request: Call, prompt: int, pieces: AsyncGenerator[str | Completion]) -> AsyncGenerator[bytes]:
     answer, shape = Answer(tools=bool(request.tools())), Shape(name)
-    options = request.fields.stream_options
-    told = bool(options and options.include_usage)
+    told = bool((request.body.get("stream_options") or {}).get("include_usage"))
     more: dict[str, Any] = {"usage": None} if told else {}
     begun = False
     async with aclosing(pieces):

@@ -2,7 +2,6 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from src.serve.out import Out
 from src.serve.request import RequestError
 
 
@@ -14,11 +13,10 @@ class KnownHosts:
         self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
+        """Pass the request on; raises a RequestError (403)."""
         if scope["type"] == "http" and self.hosts is not None:
             host = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
             name = host[: host.find("]") + 1] if host.startswith("[") else host.split(":")[0]
             if name.lower() not in self.hosts:
-                await Out(send).error(RequestError(403, "the server is not known by this host name", code="unknown_host"))
-                return
+                raise RequestError(403, "the server is not known by this host name", code="unknown_host")
         await self.app(scope, receive, send)

@@ -6,7 +6,8 @@ from typing import Any, Self
 from src.models.generate import Completion, Generator
 from src.models.template import UnfitError, prompt_ids
 from src.models.trained import Trained
-from src.serve.request import ChatRequest, Fields, RequestError
+from src.serve.fields import Fields
+from src.serve.request import Call, RequestError
 from src.serve.same_tokens import same_tokens
 
 HARMLESS = frozenset(
@@ -34,7 +35,7 @@ class Local:
         same_tokens(loaded.tokenizer, trained.template)
         return cls(loaded.model, loaded.tokenizer, limit=limit)
 
-    def prompt(self, request: ChatRequest) -> list[int]:
+    def prompt(self, request: Call) -> list[int]:
         """Encode the conversation.
 
         Raises:
@@ -54,8 +55,8 @@ class Local:
             )
         return ids
 
-    def stream(self, prompt: list[int], fields: Fields) -> Steps[str, None, Completion]:
-        """Continue `prompt` as the fields ask; the generator's return value is the Completion."""
+    def stream(self, prompt: list[int], fields: Any) -> Steps[str, None, Completion]:
+        """Continue `prompt` as the Fields ask; the generator's return value is the Completion."""
         asked = fields.max_completion_tokens or fields.max_tokens or self.limit
         return self.generator.stream(
             prompt,
@@ -67,10 +68,16 @@ class Local:
         )
 
 
-def refuse_unsupported(request: ChatRequest) -> None:
+def refuse_unsupported(request: Call) -> None:
     """Refuse what would be silently left out: fields that this engine does not know and that ask for something."""
     for key, value in request.body.items():
         if key not in HARMLESS and value not in NEUTRAL:
             raise RequestError(400, f"{key}: the transformers engine does not support it", code="unsupported_parameter", param=key)
-    if request.fields.tool_choice not in CHOICES:
+    if any(isinstance(each["content"], list) and any(part["type"] != "text" for part in each["content"]) for each in _said(request)):
+        raise RequestError(400, "messages: this model reads text alone", param="messages")
+    if request.body.get("tool_choice") not in CHOICES:
         raise RequestError(400, "tool_choice: the transformers engine knows 'auto' and 'none'", param="tool_choice")
+
+
+def _said(request: Call) -> list[dict[str, Any]]:
+    return [each for each in request.body["messages"] if "content" in each]

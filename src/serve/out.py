@@ -12,6 +12,7 @@ class Out:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
+        self.ended = False
 
     async def data(self, reply: Reply, data: bytes, *, more: bool = True) -> None:
         """Send the next bytes."""
@@ -19,7 +20,12 @@ class Out:
             self.status = reply.status
             headers = [(key.encode(), value.encode("latin-1")) for key, value in reply.headers.items()]
             await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        self.ended = not more
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def whole(self, reply: Reply) -> None:
+        """Send a reply that is whole."""
+        await self.data(reply, reply.body, more=False)  # type: ignore[arg-type]
 
     async def end(self, reply: Reply) -> None:
         """End the reply."""
@@ -27,10 +33,10 @@ class Out:
 
     async def error(self, error: RequestError) -> None:
         """Send the error as the reply, or where that has begun as the last event of its stream."""
+        if self.ended:
+            return
         if self.status:
+            self.ended = True
             await self._send({"type": "http.response.body", "body": event(error.body), "more_body": False})
             return
-        reply = Reply.of(error.body, error.status, error.headers)
-        async for data in reply.body:
-            await self.data(reply, data)
-        await self.end(reply)
+        await self.whole(Reply.of(error.body, error.status, error.headers))

@@ -138,11 +138,12 @@ class Own:
 
     def answer(self, messages: Messages) -> Generator[str]:
         """Stream an answer; greedy, so that it can be had again."""
-        from src.serve.request import RequestError, parse
+        from src.serve.parse import parse
+        from src.serve.request import RequestError
 
         body = {"model": self.name, "messages": messages, "temperature": 0}
         try:
-            request = parse(json.dumps(body).encode(), self.name).with_system(self._system)
+            request = parse(json.dumps(body).encode()).with_system(self._system)
             prompt = self._local.prompt(request)
         except RequestError as error:
             raise MlxError(str(error)) from None

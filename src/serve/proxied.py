@@ -1,38 +1,36 @@
-"""The engine beside the server: an OpenAI-compatible process of its own, its bytes passed on as they come."""
+"""The engine beside the server: an OpenAI-compatible process of its own, started, watched and asked."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-
-import aiohttp
 
 from src.llm.launcher import Launcher
+from src.serve.engines.part import UpstreamPart
+from src.serve.engines.upstream import Upstream
 from src.serve.reply import Reply
-from src.serve.request import ChatRequest, RequestError
+from src.serve.request import CHAT, COMPLETIONS, Call, UnavailableError
 
 RETRY = {"retry-after": "5"}
-KEPT = ("content-type", "content-length", "cache-control", "x-request-id")
-IDLE = 300.0  # seconds without a byte after which an answer counts as lost
+PART = UpstreamPart()
 
 
 class Proxied:
-    """Passes chat requests on to the engine that `launcher` keeps running."""
+    """Passes calls on to the engine that `launcher` keeps running."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    paths = frozenset((CHAT, COMPLETIONS))
+
+    def __init__(self, launcher: Launcher, part: UpstreamPart = PART, *, name: str | None = None) -> None:
+        """`name` is what the engine calls the model; what clients ask for is passed on if None."""
         self._launcher = launcher
-        self._session: aiohttp.ClientSession | None = None
+        self.upstream = Upstream(part, url=f"{launcher.url}/v1", name=name or "the engine", model=name)
 
     @property
     def state(self) -> str:
-        """`loading`, `ready`, `restarting`, `failed` or `stopped`."""
-        return {"new": "loading", "starting": "loading"}.get(self._launcher.state, self._launcher.state)
+        """`loading`, `ready`, `resting`, `restarting`, `failed` or `stopped`."""
+        state = {"new": "loading", "starting": "loading"}.get(self._launcher.state, self._launcher.state)
+        return self.upstream.state if state == "ready" else state
 
     async def run(self) -> None:
         """Start the engine and watch it until it is stopped; raises once it is given up."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=IDLE),
-            auto_decompress=False,
-        )
+        await self.upstream.run()
         self._launcher.start()
         if await asyncio.to_thread(self._launcher.wait_failed):
             raise self._launcher.error()
@@ -40,31 +38,17 @@ class Proxied:
     async def stop(self) -> None:
         """End the engine."""
         await asyncio.to_thread(self._launcher.stop)
-        if self._session:
-            await self._session.close()
+        await self.upstream.stop()
 
-    async def chat(self, request: ChatRequest) -> Reply:
-        """Pass a request on.
+    async def ask(self, call: Call) -> Reply:
+        """Pass a call on.
 
         Raises:
-            RequestError: 503 while the engine is not there.
+            UnavailableError: 503 while the engine is not there.
         """
-        if self._session is None or self.state != "ready":
-            raise self._absent(self.state)
-        try:
-            response = await self._session.post(
-                f"{self._launcher.url}/v1/chat/completions", data=request.raw, headers={"content-type": "application/json"}
+        if (state := self.state) not in ("ready", "resting"):
+            raise UnavailableError(
+                503, f"the engine is {state}; come back soon", kind="server_error", code="engine_unavailable", headers=RETRY
             )
-        except (aiohttp.ClientError, TimeoutError):
-            raise self._absent("not answering") from None
-        headers = {key: response.headers[key] for key in KEPT if key in response.headers}
-        return Reply(response.status, headers, _bytes(response))
-
-    def _absent(self, state: str) -> RequestError:
-        return RequestError(503, f"the engine is {state}; try again soon", kind="server_error", code="engine_unavailable", headers=RETRY)
-
-
-async def _bytes(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    async with response:  # leaving early closes the connection, which ends the engine's work on it
-        async for data in response.content.iter_any():
-            yield data
+        self.upstream.url = f"{self._launcher.url}/v1"
+        return await self.upstream.ask(call)

@@ -3,27 +3,58 @@
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from src.serve.request import Call
 
 JSON = {"content-type": "application/json"}
 SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
 DONE = b"data: [DONE]\n\n"
 
 
-@dataclass(frozen=True)
+class Body(Protocol):
+    """Bytes as they come."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None:
+        """End the work on what has not come yet."""
+
+
+@dataclass(slots=True)
 class Reply:
     """What is sent back."""
 
     status: int
     headers: Mapping[str, str]
-    body: AsyncGenerator[bytes]
+    body: bytes | Body
+    """The whole of it, or its bytes as they come; who takes it closes it."""
+    call: "Call | None" = None
+    """What the engine was asked in the end."""
+    tries: int = 1
+    """How often engines were asked for it."""
+    closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What is to be done once its last byte has gone, or nobody wants it any more."""
 
     @classmethod
     def of(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> "Reply":
         """A reply of one JSON value."""
-        return cls(status, {**JSON, **(headers or {})}, _one(encoded(value)))
+        data = encoded(value)
+        return cls(status, {**JSON, "content-length": str(len(data)), **(headers or {})}, data)
+
+    async def close(self) -> None:
+        """End the work on what has not come yet."""
+        try:
+            if not isinstance(self.body, bytes):
+                await self.body.aclose()
+        finally:
+            for each in self.closing:
+                await each()
 
 
 @dataclass(frozen=True)
@@ -77,7 +108,3 @@ def event(value: Any) -> bytes:
 def encoded(value: Any) -> bytes:
     """JSON as bytes, without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-async def _one(data: bytes) -> AsyncGenerator[bytes]:
-    yield data

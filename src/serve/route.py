@@ -1,10 +1,8 @@
-"""The chat route: from the bytes of a request to the bytes of its answer, watching whether the client is still there."""
+"""The hot routes: from the bytes of a request to the bytes of its answer, watching whether the client is still there."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +12,12 @@ from src.serve.access.conversations import Conversations
 from src.serve.access.json_log import REQUEST
 from src.serve.access.meter import Meter
 from src.serve.access.visit import Visit
-from src.serve.engine import Engine
+from src.serve.gateway.ask import ask
+from src.serve.gateway.gateway import Gateway
 from src.serve.out import Out
-from src.serve.request import ChatRequest, RequestError, parse
+from src.serve.parse import parse
+from src.serve.reply import Reply
+from src.serve.request import CHAT, CLASSIFY, EMBEDDINGS, Call, RequestError, bug
 
 LOG = logging.getLogger("mlx.serve")
 
@@ -32,25 +33,14 @@ class Patience:
 PATIENCE = Patience()
 
 
-class Chat:
-    """The chat route: bare ASGI, so that bytes pass untouched and a client that leaves is noticed at once."""
+class Hot:
+    """Chat, completions and embeddings: bare ASGI, so that bytes pass untouched and a client that leaves is noticed at once."""
 
     def __init__(
-        self,
-        engine: Engine,
-        *,
-        name: str,
-        system: str | None,
-        max_body: int,
-        longest: int = 1024,
-        patience: Patience = PATIENCE,
-        conversations: Conversations | None = None,
+        self, gateway: Gateway, *, max_body: int, patience: Patience = PATIENCE, conversations: Conversations | None = None
     ) -> None:
-        self.engine = engine
-        self.name = name
-        self.system = system
+        self.gateway = gateway
         self.max_body = max_body
-        self.longest = longest
         self.patience = patience
         self.conversations = conversations
 
@@ -59,95 +49,124 @@ class Chat:
         start = time.perf_counter()
         out = Out(send)
         visit: Visit | None = scope.get("visit")
-        request = None
+        stayed, read = True, False
         try:
-            async with asyncio.timeout(self.patience.body):
-                request = await self._request(scope, receive)
-            if visit:
-                await visit.admit(request, self.longest)
-            async with asyncio.timeout(self.patience.answer):
-                stayed = await until_gone(receive, self._answer(request, out, visit))
+            async with asyncio.timeout(self.patience.body) as clock:
+                call = await self._call(scope, receive, visit)
+                read = True
+                clock.reschedule(asyncio.get_running_loop().time() + self.patience.answer)
+                stayed = await self._answered(call, receive, out, clock)
         except RequestError as error:
             if visit:
                 visit.refused = error.body["error"]["code"] or "bad_request"
             await out.error(error)
-            stayed = True
         except TimeoutError:
-            await out.error(RequestError(504 if request else 408, "the request took too long", kind="server_error", code="timeout"))
-            stayed = True
+            await out.error(RequestError(504 if read else 408, "the request took too long", kind="server_error", code="timeout"))
         except ConnectionError:
             stayed = False
         except Exception:
-            LOG.exception("a chat request failed")
-            await out.error(RequestError(500, "the server failed; its log says why", kind="server_error", code="internal_error"))
-            stayed = True
-        LOG.info("chat %s %.0f ms", out.status if stayed else "left by the client after", (time.perf_counter() - start) * 1000)
+            LOG.exception("a request failed")
+            await out.error(bug())
+        LOG.info(
+            "%s %s %.0f ms",
+            scope["path"].rpartition("/v1/")[2].partition("/")[0],
+            out.status if stayed else "left by the client after",
+            (time.perf_counter() - start) * 1000,
+        )
 
-    async def _request(self, scope: Scope, receive: Receive) -> ChatRequest:
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-        kind = headers.get("content-type", "application/json").split(";")[0].strip().lower()
-        if kind != "application/json":
-            raise RequestError(415, f"the content-type has to be application/json, not {kind[:60]!r}")
-        declared = headers.get("content-length", "")
+    async def _call(self, scope: Scope, receive: Receive, visit: Visit | None) -> Call:
+        kind = declared = b""
+        for key, value in scope["headers"]:
+            if key == b"content-type":
+                kind = value.partition(b";")[0].strip().lower()
+            elif key == b"content-length":
+                declared = value
+        if kind not in (b"application/json", b""):
+            raise RequestError(415, f"the content-type has to be application/json, not {kind[:60].decode('latin-1')!r}")
         if declared.isdigit() and int(declared) > self.max_body:
             raise self._too_large()
-        return parse(await self._body(receive), self.name).with_system(self.system)
+        call = parse(await self._body(receive), scope["path"])
+        call.headers, call.visit = scope["headers"], visit
+        if visit:
+            visit.permit(call.model)
+        return call
 
     async def _body(self, receive: Receive) -> bytes:
-        body = bytearray()
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body") and len(message["body"]) <= self.max_body:
+            body: bytes = message["body"]
+            return body
+        pieces = bytearray()
         while True:
-            message = await receive()
             if message["type"] == "http.disconnect":
                 raise ConnectionError
-            body += message.get("body", b"")
-            if len(body) > self.max_body:
+            pieces += message.get("body", b"")
+            if len(pieces) > self.max_body:
                 raise self._too_large()
             if not message.get("more_body"):
-                return bytes(body)
+                return bytes(pieces)
+            message = await receive()
 
     def _too_large(self) -> RequestError:
         return RequestError(413, f"the body is larger than {self.max_body:,} bytes", code="body_too_large")
 
-    async def _answer(self, request: ChatRequest, out: Out, visit: Visit | None) -> None:
-        keep = self.conversations is not None and request.body.get("store") is not False
-        if visit is None and not keep:
-            reply = await self.engine.chat(request)
-            async with aclosing(reply.body):
-                async for data in reply.body:
-                    await out.data(reply, data)
-            await out.end(reply)
-            return
-        options = request.fields.stream_options
-        meter = Meter(stream=bool(request.fields.stream), told=bool(options and options.include_usage), keep=keep)
-        await self._metered(request, out, visit, meter)
+    async def _answered(self, call: Call, receive: Receive, out: Out, clock: asyncio.Timeout) -> bool:
+        """Answer as long as the client is there; return whether it stayed."""
+        work: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+        gone = False
 
-    async def _metered(self, request: ChatRequest, out: Out, visit: Visit | None, meter: Meter) -> None:
-        if visit:
-            visit.meter = meter
-        reply = await self.engine.chat(request.with_usage() if request.fields.stream else request)
-        async with aclosing(reply.body):
-            async for data in reply.body:
-                if passed := meter.feed(data):
-                    await out.data(reply, passed)
-        if rest := meter.end():
-            await out.data(reply, rest)
-        if self.conversations is not None and meter.keep and reply.status == 200:
-            who = visit.caller.id if visit else None
-            await asyncio.to_thread(self.conversations.keep, who, REQUEST.get() or "", request.conversation(), meter.text)
+        def left(watch: "asyncio.Task[Any]") -> None:
+            nonlocal gone
+            if not watch.cancelled() and not out.ended:
+                gone = True
+                work.cancel()
+
+        watch = asyncio.ensure_future(receive())  # says http.disconnect, or nothing
+        watch.add_done_callback(left)
+        try:
+            await self._answer(call, out, clock)
+        except asyncio.CancelledError:
+            if not gone:
+                raise
+            work.uncancel()
+            return False
+        finally:
+            watch.remove_done_callback(left)
+            watch.cancel()
+        return True
+
+    async def _answer(self, call: Call, out: Out, clock: asyncio.Timeout) -> None:
+        keep = self.conversations is not None and call.path not in (EMBEDDINGS, CLASSIFY) and call.body.get("store") is not False
+        meter = None
+        if call.visit or keep:
+            told = bool((call.body.get("stream_options") or {}).get("include_usage"))
+            meter = Meter(stream=call.stream, told=told, keep=keep)
+            if call.visit:
+                call.visit.meter = meter
+            call.metered = not told
+        reply = await ask(self.gateway, call, clock)
+        try:
+            await self._passed(call, reply, out, meter)
+        finally:
+            await reply.close()
+
+    async def _passed(self, call: Call, reply: Reply, out: Out, meter: Meter | None) -> None:
+        if isinstance(reply.body, bytes):
+            if meter:
+                meter.feed(reply.body)
+                meter.end()
+                await self._keep(reply.call or call, meter, reply.status)
+            await out.whole(reply)
+            return
+        async for data in reply.body:
+            if passed := meter.feed(data) if meter else data:
+                await out.data(reply, passed)
+        if meter:
+            if rest := meter.end():
+                await out.data(reply, rest)
+            await self._keep(reply.call or call, meter, reply.status)
         await out.end(reply)
 
-
-async def until_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
-    """Do `work` as long as the client is there; return whether it stayed."""
-    task: asyncio.Future[Any] = asyncio.ensure_future(work)
-    gone: asyncio.Future[Any] = asyncio.ensure_future(receive())
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-            return True
-        return False
-    finally:
-        for each in (task, gone):
-            each.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+    async def _keep(self, call: Call, meter: Meter, status: int) -> None:
+        if self.conversations is not None and meter.keep and status == 200 and call.path == CHAT:
+            await asyncio.to_thread(self.conversations.keep, call.who, REQUEST.get() or "", call.conversation(), meter.text)

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Server(uvicorn.Server):
     """A uvicorn server that ends in peace on SIGTERM and Ctrl-C, at once on a second Ctrl-C, and tells why it failed."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, proxies: Sequence[str] = ()) -> None:
+        """`proxies` are the addresses whose X-Forwarded-For is believed."""
         # no log config of uvicorn's: each request has its line in the log of mlx
         settings = uvicorn.Config(
-            app, lifespan="on", log_config=None, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN
+            app,
+            lifespan="on",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
         )
         super().__init__(settings)
         self.failure: BaseException | None = None

@@ -33,7 +33,8 @@ def test_it_measures_both_models_on_the_same_rows(project):
     files = {path.relative_to(OUT).as_posix() for path in OUT.rglob("*") if path.is_file() and not path.name.startswith(".")}
     predictions = {f"predictions/{model}{kind}" for model in ("base", "tuned") for kind in (".jsonl", ".likelihood.jsonl")}
     scores = {"scores/base.jsonl", "scores/tuned.jsonl"}
-    assert files == {"manifest.json", "metrics.json", "report.md", "report.html", "figures.png", *predictions, *scores}
+    drawn = {f"{name}.{kind}" for name in ("figures", "lengths") for kind in ("png", "svg")}
+    assert files == {"manifest.json", "metrics.json", "report.md", "report.html", *drawn, *predictions, *scores}
     by_model = [list(read_jsonl(OUT / f"predictions/{model}.jsonl")) for model in ("base", "tuned")]
     assert [row["id"] for row in by_model[0]] == [row["id"] for row in by_model[1]]
     assert len(by_model[0]) == 20  # the exchange with a result has two turns of the assistant

@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from src.eval.blocks import Bold, Bullets, Heading, Picture, Prose, Table, Verbatim, markdown
+from src.eval.blocks import Banner, Bold, Bullets, Fold, Heading, Picture, Prose, Table, Verbatim, markdown
 from src.eval.page import page
 
 EVIL = "<script>fetch('http://x')</script><img src=x onerror=alert(1)>\" ' & </pre>"
@@ -14,6 +14,9 @@ BLOCKS = [
     Table(["metric", EVIL], [[EVIL, "PASS"], [Bold(EVIL), "worse"]]),
     Picture("a.png"),
     Verbatim(EVIL, EVIL),
+    Heading("Figures"),
+    Banner("PASS", EVIL),
+    Fold(EVIL, [Verbatim("why", EVIL)]),
 ]
 
 
@@ -42,11 +45,14 @@ def test_every_text_is_escaped_and_nothing_is_loaded(tmp_path):
     assert next(attributes for tag, attributes in parser.found if tag == "img")["src"].startswith("data:image/png;base64,")
     assert not re.search(r"(src|href)=\"?http", text)
     assert "default-src 'none'" in text
-    assert text.count("&lt;script&gt;") == 9
+    assert text.count("&lt;script&gt;") == 12
 
 
 def test_verdicts_are_marked(tmp_path):
     text = made(tmp_path)
+    assert '<div class="banner pass"><b>PASS</b>' in text
+    assert '<a href="#part-1">Figures</a>' in text
+    assert '<h2 id="part-1">' in text
     assert '<td class="pass">PASS</td>' in text
     assert '<td class="worse">worse</td>' in text
     assert "<td><b>&lt;script" in text

@@ -9,7 +9,7 @@ from scipy.stats import binomtest, false_discovery_control, norm
 from src.eval.bootstrap import difference
 from src.eval.measure import Finding, Measure, Row
 from src.eval.results import results
-from src.eval.significance import detectable, flips, holm, mcnemar, told
+from src.eval.significance import DISCORDANT, detectable, flips, holm, mcnemar, seen, told
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 0), (0, 6), (6, 0), (3, 9), (5, 5), (40, 71), (900, 1100), (0, 4000)])
@@ -39,6 +39,14 @@ def test_what_a_sample_can_see():
     assert detectable(0) == detectable(1, discordant=1.0) == 1.0
     assert told(200, 200).startswith("200 turns cannot see less than 6.3 points")
     assert told(200, 50).startswith("200 turns (50 independent) cannot see less than 12.5 points")
+
+
+def test_what_a_sample_saw_is_what_was_reckoned_where_as_many_disagree():
+    """Rows that differ as was supposed beforehand give the interval whose least visible difference was told then."""
+    units = 400
+    reach = norm.ppf(0.975) * math.sqrt(DISCORDANT / units)
+    assert seen(-reach, reach) == pytest.approx(detectable(units))
+    assert seen(None, 1.0) is None
 
 
 def test_the_promise_is_kept_four_times_in_five():

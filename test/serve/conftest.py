@@ -18,7 +18,8 @@ from src.models.scratch import train_tokenizer
 from src.models.template import encode, template_hash
 from src.models.trained import ADAPTER, Trained
 from src.serve.app import application
-from src.serve.engine import TransformersEngine
+from src.serve.engines.transformers import TransformersEngine
+from src.serve.gateway.gateway import Gateway
 from src.serve.server import Server, listen, url
 
 SYSTEM = "You are the keeper."
@@ -119,8 +120,10 @@ class Web:
     @contextmanager
     def running(engine, **options):
         """Serve the engine on a free loopback port from a thread; yield its address."""
-        settings = {"name": "keeper", "system": SYSTEM, "max_body": 100_000, **options}
-        server = Server(application(engine, **settings))
+        settings = {"max_body": 100_000, **options}
+        one = {key: settings.pop(key) for key in ("name", "system", "longest") if key in settings}
+        gateway = engine if isinstance(engine, Gateway) else Gateway.of(engine, **{"name": "keeper", "system": SYSTEM, **one})
+        server = Server(application(gateway, **settings))
         listening = listen("127.0.0.1", 0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

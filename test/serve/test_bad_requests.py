@@ -151,7 +151,7 @@ def test_a_form_is_no_request(web, keeper):
 
 def test_only_known_host_names_are_answered(web, keeper, trained_folder):
     from src.models.trained import Trained
-    from src.serve.engine import TransformersEngine
+    from src.serve.engines.transformers import TransformersEngine
 
     engine = TransformersEngine(device="cpu").open(Trained.of(trained_folder), name="keeper", max_new_tokens=50, log=trained_folder)
     with web.running(engine, hosts=frozenset({"127.0.0.1", "localhost", "[::1]"})) as address:
@@ -176,10 +176,11 @@ def test_messages_that_the_template_refuses_are_the_clients_fault(trained_folder
     from src.core.errors import MlxError
     from src.models.trained import Trained
     from src.serve.local import Local
-    from src.serve.request import RequestError, parse
+    from src.serve.parse import parse
+    from src.serve.request import RequestError
 
     local = Local.of(Trained.of(trained_folder), limit=5, device="cpu")
-    request = parse(b'{"model": "keeper", "messages": [{"role": "user", "content": "a"}]}', "keeper")
+    request = parse(b'{"model": "keeper", "messages": [{"role": "user", "content": "a"}]}')
     local.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(RequestError, match=r"refuses these messages: .*roles must alternate"):
         local.prompt(request)

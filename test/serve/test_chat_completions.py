@@ -46,7 +46,7 @@ def test_the_system_prompt_is_put_first_only_where_there_is_none(web, keeper):
 
 def test_a_server_without_a_system_prompt_adds_none(web, trained_folder):
     from src.models.trained import Trained
-    from src.serve.engine import TransformersEngine
+    from src.serve.engines.transformers import TransformersEngine
 
     engine = TransformersEngine(device="cpu").open(Trained.of(trained_folder), name="keeper", max_new_tokens=50, log=trained_folder)
     with web.running(engine, system=None) as address:

@@ -15,7 +15,8 @@ from src.llm import launcher as module
 from src.llm import vllm
 from src.llm.launcher import Launcher, free_port
 from src.models.trained import Trained
-from src.serve.engine import TransformersEngine, VllmEngine
+from src.serve.engines.transformers import TransformersEngine
+from src.serve.engines.vllm import VllmEngine
 from src.serve.proxied import Proxied
 
 STAND_IN = Path(__file__).parents[1] / "llm" / "stand_in.py"

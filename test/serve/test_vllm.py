@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.models.trained import Trained
-from src.serve.engine import VllmEngine
+from src.serve.engines.vllm import VllmEngine
 
 pytestmark = [
     pytest.mark.vllm,

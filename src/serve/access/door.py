@@ -4,8 +4,9 @@ import asyncio
 import logging
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,11 +15,18 @@ from src.serve.access.identify import Identify
 from src.serve.access.json_log import REQUEST
 from src.serve.access.limits import Limits
 from src.serve.access.visit import Visit
+from src.serve.access.wrong_keys import WrongKeys
 from src.serve.out import Out
-from src.serve.request import RequestError
+from src.serve.page.page import is_page
+from src.serve.request import RequestError, bug
+
+if TYPE_CHECKING:
+    from src.serve.control.metrics import Metrics
 
 LOG = logging.getLogger("mlx.serve")
 MOST_HEADERS = 100
+LEFT = 499
+"""What counts as the status of an answer whose client left before it began."""
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 
@@ -29,6 +37,7 @@ class Guard:
         self.identify = identify
         self.limits = limits
         self.audit = audit
+        self.wrong_keys = WrongKeys(identify.access.wrong_keys_per_minute)
 
     def write(self, entry: dict[str, Any], *, must: bool = True) -> None:
         """Write a line of the audit log.
@@ -59,11 +68,12 @@ class Guard:
 class Door:
     """Stands before the whole app."""
 
-    def __init__(self, app: ASGIApp, *, guard: Guard | None, max_headers: int) -> None:
-        """`max_headers` is in bytes; without a guard everybody passes."""
+    def __init__(self, app: ASGIApp, *, guard: Guard | None, max_headers: int, metrics: "Metrics | None" = None) -> None:
+        """`max_headers` is in bytes; without a guard everybody passes, and without metrics nothing is counted."""
         self.app = app
         self.guard = guard
         self.max_headers = max_headers
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it here."""
@@ -73,19 +83,27 @@ class Door:
         if scope["type"] != "http":  # there is no other route, and none that is not guarded
             await send({"type": "websocket.close", "code": 1008})
             return
+        start = time.perf_counter()
         answer = _Answer(send, _request_id(scope))
         mark = REQUEST.set(answer.request_id)
         try:
             self._small(scope)
-            if self.guard is None or scope["path"] in self.guard.identify.access.public:
+            if self.guard is None or scope["path"] in self.guard.identify.access.public or is_page(scope["path"]):
                 await self.app(scope, receive, answer)
             else:
                 await self._guarded(self.guard, scope, receive, answer)
         except RequestError as error:
             LOG.info("denied %s %s", error.status, error.body["error"]["code"])
             await Out(answer).error(error)
+        except Exception:
+            LOG.exception("a request failed")
+            if not answer.status:
+                await Out(answer).error(bug())
         finally:
             REQUEST.reset(mark)
+            if self.metrics:
+                now = time.perf_counter()
+                self.metrics.answered(scope["path"], answer.status or LEFT, (answer.began or now) - start, now - start)
 
     async def _guarded(self, guard: Guard, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         told: dict[str, Any] = {"request": answer.request_id, "client": (scope.get("client") or ("",))[0]}
@@ -93,6 +111,8 @@ class Door:
         try:
             visit = await self._visit(guard, scope, answer, told)
         except RequestError as error:
+            if error.status == 401 and (refusal := guard.wrong_keys.count(told["client"])):
+                raise refusal from None
             guard.write(
                 {"event": "request", "decision": "denied", "reason": error.body["error"]["code"], "status": error.status, **told},
                 must=False,
@@ -128,6 +148,8 @@ class Door:
         prompt, completion = visit.used(answer.status)
         await guard.limits.leave(visit.caller, visit.ticket, prompt + completion)
         entry = {"event": "answer", "decision": "denied" if visit.refused else status, "reason": visit.refused, "status": answer.status}
+        if self.metrics and visit.model and prompt + completion:
+            self.metrics.used(visit.model, prompt, completion)
         guard.write({**entry, "model": visit.model, "prompt_tokens": prompt, "completion_tokens": completion, **told}, must=False)
         if guard.audit:
             await guard.audit.force()
@@ -148,12 +170,14 @@ class _Answer:
         self._send = send
         self.request_id = request_id
         self.status = 0
+        self.began = 0.0
         self.before_end: Callable[[], Awaitable[None]] | None = None
         """Called before the last bytes go: who has them may ask again at once, and finds the place free."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.began = time.perf_counter()
             headers = [(key, value) for key, value in message.get("headers", ()) if key.lower() != b"x-request-id"]
             message = {**message, "headers": [*headers, (b"x-request-id", self.request_id.encode())]}
         elif self.before_end and not message.get("more_body"):

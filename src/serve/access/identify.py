@@ -28,7 +28,7 @@ class Identify:
             MlxError: Where the secret of signed tokens is missing or weak.
         """
         self.access = access
-        self.keys = Keys(folder)
+        self.keys = Keys(access.keys_at(folder))
         self.tokens = tokens_of(access)
 
     def check(self) -> None:

@@ -9,6 +9,12 @@ MINUTE = 60.0
 DAY = 86400
 
 
+COUNTED = ("requests_per_minute", "tokens_per_minute", "tokens_per_day", "concurrent")
+"""The limits of a role, by the names of its settings."""
+Standing = dict[str, int]
+"""How much of each is used now; what has no limit may not be counted."""
+
+
 class Limits(Protocol):
     """Counts requests and tokens of each caller; a count and its check are one step, so that none slips between them."""
 
@@ -20,6 +26,9 @@ class Limits(Protocol):
 
     async def leave(self, caller: Caller, ticket: str, used: int | None) -> None:
         """Give the place back, and what was put aside and not used; None used nothing of it."""
+
+    async def standing(self, caller: Caller) -> Standing:
+        """What of its limits a caller has used."""
 
     async def close(self) -> None:
         """End."""

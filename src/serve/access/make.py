@@ -11,8 +11,7 @@ from src.serve.access.settings import Access
 
 def make_key(access: Access, folder: Path, *, name: str, role: str, days: float | None) -> tuple[Key, str]:
     """Make a key, good for ever unless `days` says how long; return what is kept and what is shown once."""
-    del access  # tokens need it
-    return Keys(folder).create(name=name, role=role, days=days)
+    return Keys(access.keys_at(folder)).create(name=name, role=role, days=days)
 
 
 def make_token(access: Access, folder: Path, *, name: str, role: str, days: float | None) -> tuple[Key, str]:
@@ -32,5 +31,5 @@ def make_token(access: Access, folder: Path, *, name: str, role: str, days: floa
     number, text = tokens.make(subject=name or "someone", role=role, days=days)
     now = datetime.now(UTC)
     key = Key(number, name, role, now.isoformat(), (now + timedelta(days=days)).isoformat())
-    Keys(folder).note(key)
+    Keys(access.keys_at(folder)).note(key)
     return key, text

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from src.serve.access.caller import Caller
-from src.serve.access.limits import DAY, MINUTE, fits, limited
+from src.serve.access.limits import COUNTED, DAY, MINUTE, Standing, fits, limited
 
 IDLE = 10_000  # callers, above which those without a count are forgotten
 
@@ -84,6 +84,12 @@ class InMemory:
             book.minute -= back
         if day == book.day:
             book.spent -= back
+
+    async def standing(self, caller: Caller) -> Standing:
+        """What a caller has used."""
+        book = self._book(caller.id, self._clock())
+        counts = (len(book.requests), book.minute, book.spent, len(book.inside))
+        return dict(zip(COUNTED, counts, strict=True))
 
     async def close(self) -> None:
         """Nothing to end."""

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from src.core.errors import MlxError
 from src.serve.access.caller import Caller
-from src.serve.access.limits import fits, limited
+from src.serve.access.limits import COUNTED, Standing, fits, limited
 from src.serve.access.settings import RedisLimits
 from src.serve.request import RequestError
 
@@ -68,6 +68,19 @@ local aside = redis.call('HGET', today, 't:' .. ticket)
 if aside then redis.call('HINCRBY', today, 'spent', used - aside); redis.call('HDEL', today, 't:' .. ticket) end
 return {'ok', '0'}
 """
+STANDING = """
+local time = redis.call('TIME'); local now = time[1] + time[2] / 1000000
+local inside, requests, tokens, counts, today = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local minute = 0
+for _, each in ipairs(redis.call('ZRANGEBYSCORE', tokens, now - 60, '+inf')) do
+  minute = minute + (redis.call('HGET', counts, each) or 0)
+end
+local day = tostring(math.floor(now / 86400))
+local spent = 0
+if redis.call('HGET', today, 'day') == day then spent = redis.call('HGET', today, 'spent') end
+return {tostring(redis.call('ZCOUNT', requests, now - 60, '+inf')), tostring(minute), tostring(spent),
+        tostring(redis.call('ZCOUNT', inside, now, '+inf'))}
+"""
 
 
 class InRedis:
@@ -111,6 +124,11 @@ class InRedis:
             await self._do(LEAVE, self._keys(caller, "t", "c", "d", "in"), ticket, used or 0)
         except RequestError:
             LOG.warning("Redis is down: what a request put aside stays put aside")
+
+    async def standing(self, caller: Caller) -> Standing:
+        """What a caller has used; nothing of it is known while Redis is down."""
+        answer = await self._do(STANDING, self._keys(caller, "in", "r", "t", "c", "d"))
+        return dict(zip(COUNTED, map(int, answer), strict=True)) if len(answer) == len(COUNTED) else {}
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,5 +1,6 @@
 """The settings of `serve.access`: who is let in, as what, and within which limits."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -9,6 +10,9 @@ from src.core.config import Config
 
 Count = Annotated[int, Field(ge=1)]
 Route = Annotated[str, Field(pattern=r"^/")]
+
+OWN = ("/v1/budget",)
+"""Paths that every role may call: they tell callers about nobody but themselves."""
 
 
 class Role(Config):
@@ -29,7 +33,7 @@ class Role(Config):
 
     def may_call(self, path: str) -> bool:
         """Whether `path` is among the routes."""
-        return any(path == route or (route.endswith("/*") and path.startswith(route[:-1])) for route in self.routes)
+        return path in OWN or any(path == route or (route.endswith("/*") and path.startswith(route[:-1])) for route in self.routes)
 
     def may_ask(self, model: str) -> bool:
         """Whether `model` may be asked."""
@@ -108,5 +112,13 @@ class Access(Config):
     """Where requests and tokens are counted."""
     audit: Audit | None = Audit()
     """Write down who did what, without a word of what was said; null writes nothing."""
-    public: tuple[Route, ...] = ("/health",)
+    public: tuple[Route, ...] = ("/health", "/health/live", "/health/ready")
     """Paths that need no key."""
+    keys: Path | None = None
+    """Folder of the keys, for several servers that share it; beside the server's other output if unset."""
+    wrong_keys_per_minute: Count | None = 60
+    """Wrong keys in any 60 seconds from one address, after which it is told to wait, right keys included."""
+
+    def keys_at(self, output: Path) -> Path:
+        """Folder of the keys of the server that writes to `output`."""
+        return self.keys or output

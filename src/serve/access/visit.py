@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from src.serve.access.caller import Caller
 from src.serve.access.limits import Limits
 from src.serve.access.meter import Meter
-from src.serve.request import ChatRequest, RequestError
+from src.serve.request import CLASSIFY, EMBEDDINGS, Call, RequestError
 
 TEMPLATE = 256
 """Tokens that a chat template may add; beyond them no text has more tokens than bytes."""
@@ -25,24 +25,27 @@ class Visit:
     refused: str | None = None
     _prompt: int = 0
 
-    async def admit(self, request: ChatRequest, longest: int) -> None:
-        """Check the model, and put aside the tokens that the answer may need at most.
+    def permit(self, model: str) -> None:
+        """Check the model that is asked for; raises a RequestError (403) where it is not for this role."""
+        self.model = model
+        if not self.caller.role.may_ask(model):
+            raise RequestError(403, f"this key may not ask {model!r}", kind="permission_error", code="model_not_allowed", param="model")
+
+    async def reserve(self, call: Call, longest: int, *, added: int = 0) -> None:
+        """Put aside the tokens that the answer may need at most.
 
         Args:
-            request: What is asked.
-            longest: The longest answer that the server gives, in tokens.
+            call: What is asked.
+            longest: The longest answer that the model gives, in tokens.
+            added: Characters that are put before it here.
 
         Raises:
-            RequestError: 403 where the model is not for this role, 429 or 400 where there are not so many tokens.
+            RequestError: 429 or 400 where there are not so many tokens.
         """
-        self.model = request.fields.model
-        if not self.caller.role.may_ask(self.model):
-            raise RequestError(
-                403, f"this key may not ask {self.model!r}", kind="permission_error", code="model_not_allowed", param="model"
-            )
-        asked = request.fields.max_completion_tokens or request.fields.max_tokens or longest
-        self._prompt = len(request.raw) + TEMPLATE
-        await self.limits.reserve(self.caller, self.ticket, self._prompt + min(asked, longest))
+        asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or longest
+        self._prompt = len(call.raw) + added + TEMPLATE
+        answer = 0 if call.path in (EMBEDDINGS, CLASSIFY) else min(asked, longest)
+        await self.limits.reserve(self.caller, self.ticket, self._prompt + answer)
 
     def used(self, status: int) -> tuple[int, int]:
         """Tokens of the question and of the answer; of an answer that was cut off the most it can have been."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import socket
 import sys
 import time
@@ -36,6 +37,7 @@ class Keeper:
             path: Where its socket lies; that is how workers find the one process.
             log: What it prints is appended here.
         """
+        path = _short(path)
         self.line = Line(path)
         self.told: dict[str, Any] = {}
         """What the process last said about itself; empty while it does not answer."""
@@ -102,6 +104,11 @@ class Keeper:
             self.told = await self.line.ask("state", within=PATIENCE)
         except LineError:
             self.told = {}
+
+
+def _short(path: Path) -> Path:
+    """The same path from the working folder where that is shorter: sockets may not have long names."""
+    return min(path, Path(os.path.relpath(path)), key=lambda each: len(str(each)))
 
 
 def answers(path: Path) -> bool:

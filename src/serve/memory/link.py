@@ -11,6 +11,8 @@ from src.serve.beside.line import LineError
 from src.serve.memory import Memory
 from src.serve.request import RequestError
 
+SOCKET = "memory.sock"
+"""Name of the socket of its process, in the folder of the server's output."""
 SLOW = 3
 """Answers late in a row, after which nobody waits for a while."""
 REST = 5.0
@@ -52,6 +54,11 @@ class MemoryLink:
     def state(self) -> str:
         """`ready`, or what it is instead."""
         return self.keeper.state
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """How many files and passages it has, as far as that is known."""
+        return {key: self.keeper.told[key] for key in ("files", "passages") if key in self.keeper.told}
 
     def serves(self, model: str, role: str | None) -> bool:
         """Whether answers of `model` to those of `role` draw on memory."""

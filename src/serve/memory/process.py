@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from src.core.errors import MlxError
 from src.serve.beside.answering import Refused, answering
 from src.serve.memory import Memory
 from src.serve.memory.add import add
+from src.serve.memory.answers import found, reloaded
 from src.serve.memory.bank import Bank
 from src.store.failure import StoreError
 
@@ -98,15 +98,10 @@ class Remembering:
         return {"text": quoted.text, "sources": [each.source for each in quoted.used]}
 
     def _search(self, bank: Bank, request: dict[str, Any]) -> dict[str, Any]:
-        found = bank.search(request["question"], request["k"])
-        return {
-            "found": [
-                {"file": each.chunk.file, "source": each.chunk.source, "text": each.chunk.text, "score": each.score} for each in found
-            ]
-        }
+        return found(bank, request["question"], request["k"])
 
     def _reload(self, bank: Bank, _: dict[str, Any]) -> dict[str, Any]:
-        return asdict(bank.reload())
+        return reloaded(bank.reload())
 
     def _add(self, bank: Bank, request: dict[str, Any]) -> dict[str, Any]:
         file = add(

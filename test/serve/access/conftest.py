@@ -17,6 +17,7 @@ class Scripted:
     """Answers with a text of as many words as it says tokens were used, once `go` is set."""
 
     state = "ready"
+    paths = frozenset(("/v1/chat/completions",))
 
     def __init__(self, text="the lamp is lit", prompt=7):
         self.text, self.prompt = text, prompt
@@ -31,7 +32,7 @@ class Scripted:
     async def stop(self):
         pass
 
-    async def chat(self, request):
+    async def ask(self, request):
         self.asked += 1
         self.seen.append(request)
         while not self.go.is_set():

@@ -89,6 +89,31 @@ def test_a_place_is_free_again_when_its_request_ends(limits):
     asyncio.run(run())
 
 
+def test_a_caller_may_look_at_what_is_used(limits):
+    async def run():
+        counts, other = limits(), limits()
+        who = caller(requests_per_minute=9, tokens_per_day=1000)
+        nothing = {"requests_per_minute": 0, "tokens_per_minute": 0, "tokens_per_day": 0, "concurrent": 0}
+        assert await counts.standing(who) == nothing
+        for ticket in "ab":
+            await counts.enter(who, ticket)
+            await counts.reserve(who, ticket, 100)
+        assert await other.standing(who) == {
+            **nothing,
+            "requests_per_minute": 2,
+            "tokens_per_minute": 200,
+            "tokens_per_day": 200,
+            "concurrent": 2,
+        }
+        await counts.leave(who, "a", 30)
+        assert await counts.standing(who) == {"requests_per_minute": 2, "tokens_per_minute": 130, "tokens_per_day": 130, "concurrent": 1}
+        assert await counts.standing(caller("another")) == nothing
+        await counts.close()
+        await other.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("limit", ["tokens_per_minute", "tokens_per_day"])
 def test_no_token_is_overspent_and_what_was_not_used_comes_back(limits, limit):
     async def run():
@@ -163,6 +188,8 @@ def test_without_redis_all_or_none_pass_and_the_log_says_so_once(when_down, capl
         counts = InRedis(RedisLimits(when_down=when_down, timeout=0.2), "redis://:canary-password@127.0.0.1:1/0")
         through, refused = await passed(*(counts.enter(caller(requests_per_minute=1), f"t{n}") for n in range(5)))
         await counts.leave(caller(), "t0", 5)
+        if when_down == "allow":
+            assert await counts.standing(caller()) == {}
         await counts.close()
         assert through == (5 if when_down == "allow" else 0) and all(each.status == 503 for each in refused)
 

@@ -37,7 +37,7 @@ def test_no_secret_and_no_word_gets_out(web, guarded, scripted, secrets_set, cap
         for path in ("/metrics", "/openapi.json", "/docs", "/health", "/v1/models"):
             answers.append(web.ask(address, path=path, method="GET", **good))
             answers.append(web.ask(address, path=path, method="GET", authorization=f"Bearer {secrets_set['MLX_JWT_SECRET']}"))
-        scripted.chat = broken
+        scripted.ask = broken
         answers.append(web.ask(address, web.chat("canary question"), x_request_id="mine", **good))
         assert answers[-1][0] == 500
     log = Path("serve.log").read_text()

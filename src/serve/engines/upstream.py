@@ -1,0 +1,205 @@
+"""A server with OpenAI's API as an engine: passes calls on, their bytes untouched unless a field has to change."""
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping
+
+import aiohttp
+
+from src.llm.openai import is_loopback
+from src.llm.patience import retry_after
+from src.serve.engines.breaker import Breaker
+from src.serve.engines.part import UpstreamPart
+from src.serve.engines.stream import Stream
+from src.serve.reply import SSE, Reply
+from src.serve.request import CHAT, COMPLETIONS, EMBEDDINGS, Call, UnavailableError, spelt
+
+BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
+"""Statuses after which another try, or another engine, may answer."""
+LARGEST = 64 << 20  # bytes of an answer that comes whole
+NEAR = 2.0  # seconds that a try waits at most before the next
+_ERROR = re.compile(rb'\s*(?:event: ?error|(?:data: ?)?\{\s*"error"\s*:)')
+HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "mlx"}
+
+
+class Upstream:
+    """Passes calls on to a server."""
+
+    paths = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
+
+    def __init__(
+        self, part: UpstreamPart, *, url: str, name: str, model: str | None = None, key: str | None = None, longest: int | None = None
+    ) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            part: Its deadlines and bounds.
+            url: Address of the API, up to and with /v1.
+            name: What clients call the model.
+            model: What the server calls it; the name that a call has stays if None.
+            key: Sent as bearer token.
+            longest: Tokens that an answer may have, whatever is asked; unbounded if None.
+        """
+        self.part, self.name, self.url = part, name, url.rstrip("/")
+        self.inflight = 0
+        self.breaker = Breaker(part.failures, part.rest)
+        self._model, self._key, self._longest = model, key, longest
+        self._headers = HEADERS | ({"authorization": f"Bearer {key}"} if key else {})
+        self._chance = random.Random()
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def state(self) -> str:
+        """`loading`, `ready`, `resting` or `stopped`."""
+        if self._session is None:
+            return "loading"
+        if self._session.closed:
+            return "stopped"
+        return "resting" if self.breaker.waits else "ready"
+
+    async def run(self) -> None:
+        """Prepare for calls."""
+        part = self.part
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=part.connect_timeout, sock_read=part.first_byte_timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=not is_loopback(self.url),
+            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+        )
+
+    async def stop(self) -> None:
+        """End."""
+        if self._session:
+            await self._session.close()
+
+    async def ask(self, call: Call) -> Reply:
+        """Pass a call on, again where that may help and nothing has come yet.
+
+        Raises:
+            UnavailableError: Where the server is not there, busy or broken, or answers what is no answer.
+        """
+        if self.inflight >= self.part.max_inflight:
+            raise self._absent("has too many requests under way", 503, "overloaded", after=1.0)
+        raw = self._spelled(call)
+        attempt = 0
+        while True:
+            if waits := self.breaker.ask():
+                raise self._absent("failed too often and is left alone for a while", 503, "engine_unavailable", after=waits)
+            try:
+                reply = await self._try(call, raw)
+            except UnavailableError as error:
+                pause = self._pause(error, attempt)
+                if attempt >= self.part.retries or pause > NEAR:
+                    error.tries = attempt + 1
+                    raise
+            else:
+                reply.tries = attempt + 1
+                return reply
+            attempt += 1
+            await asyncio.sleep(pause)
+
+    def _spelled(self, call: Call) -> bytes:
+        """The bytes to send: the client's own, unless the name or the longest answer differ."""
+        changes: dict[str, object] = {} if self._model in (None, call.model) else {"model": self._model}
+        if self._longest and call.path != EMBEDDINGS:
+            key = "max_completion_tokens" if call.body.get("max_completion_tokens") else "max_tokens"
+            asked = call.body.get(key)
+            if asked is None or asked > self._longest:
+                changes[key] = self._longest
+        return spelt({**call.body, **changes}) if changes else call.raw
+
+    async def _try(self, call: Call, raw: bytes) -> Reply:
+        if self._session is None or self._session.closed:
+            raise self._absent(f"is {self.state}", 503, "engine_unavailable", after=5)
+        self.inflight += 1
+        kept = False
+        try:
+            response = await self._session.post(
+                self.url + call.path.removeprefix("/v1"), data=raw, headers=self._headers, allow_redirects=False
+            )
+            try:
+                reply = await self._reply(call, response)
+                kept = isinstance(reply.body, Stream)
+            finally:
+                if not kept:
+                    response.release() if response.content.at_eof() else response.close()
+        except TimeoutError:
+            self.breaker.failed()
+            raise self._absent("did not answer in time", 504, "upstream_timeout") from None
+        except (aiohttp.ClientError, OSError, ValueError):
+            self.breaker.failed()
+            raise self._absent("cannot be reached", 503, "engine_unavailable", after=5) from None
+        finally:
+            if not kept:
+                self._left()
+        self.breaker.succeeded()
+        return reply
+
+    async def _reply(self, call: Call, response: aiohttp.ClientResponse) -> Reply:
+        status, kind = response.status, response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if status in BUSY:
+            raise self._busy(status, response.headers)
+        if status >= 300 and (status < 400 or status in (401, 403, 407)):  # the client's own key was good
+            raise self._odd(f"answered {status}: its address or key is wrong")
+        if status >= 400:
+            return self._refusal(status, kind, await _whole(response))
+        if kind == "text/event-stream":
+            return await self._stream(response)
+        data = await _whole(response) if kind == "application/json" else b""
+        if not data.lstrip().startswith(b"{") or not data.rstrip().endswith(b"}"):
+            raise self._odd("answered what is no JSON")
+        if _ERROR.match(data):
+            raise self._odd("answered an error as if it were none")
+        return Reply(200, {"content-type": "application/json", "content-length": str(len(data))}, data)
+
+    async def _stream(self, response: aiohttp.ClientResponse) -> Reply:
+        first = await response.content.readany()
+        if not first or _ERROR.match(first):
+            raise self._odd("ended its answer before it began")
+        if response.connection and response.connection.protocol:
+            response.connection.protocol.read_timeout = self.part.idle_timeout
+        return Reply(200, SSE, Stream(response, first, self.name, self._left))
+
+    def _refusal(self, status: int, kind: str, data: bytes) -> Reply:
+        """What the server has against the request, in its own words where they have OpenAI's form, and never with our key in them."""
+        if kind != "application/json" or not data.lstrip().startswith(b"{"):
+            raise self._odd(f"answered {status}, and what is no JSON")
+        if self._key:
+            data = data.replace(self._key.encode(), b"***")
+        return Reply(status, {"content-type": "application/json", "content-length": str(len(data))}, data)
+
+    def _busy(self, status: int, headers: Mapping[str, str]) -> UnavailableError:
+        after = retry_after(headers)
+        self.breaker.failed(after)
+        told = 429 if status == 429 else 503 if status in (503, 529) else 502
+        return self._absent(f"answered {status}", told, "upstream_busy" if status == 429 else "upstream_error", after=after)
+
+    def _odd(self, words: str) -> UnavailableError:
+        self.breaker.failed()
+        return self._absent(words, 502, "upstream_error")
+
+    def _absent(self, words: str, status: int, code: str, *, after: float | None = None) -> UnavailableError:
+        headers = {"retry-after": str(max(1, round(after)))} if after else {}
+        error = UnavailableError(status, f"{self.name} {words}; try again later", kind="server_error", code=code, headers=headers)
+        error.after = after
+        return error
+
+    def _pause(self, error: UnavailableError, attempt: int) -> float:
+        """Seconds to wait before the next try: what the server asks for, else ever longer, and never all at once."""
+        if error.body["error"]["code"] == "upstream_busy" and error.after:
+            return error.after
+        return 0.05 * 3.0**attempt * self._chance.uniform(0.5, 1)
+
+    def _left(self) -> None:
+        self.inflight -= 1
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    while piece := await response.content.readany():
+        data += piece
+        if len(data) > LARGEST:
+            raise ValueError("too large")
+    return bytes(data)

@@ -1,0 +1,98 @@
+"""The one path of every hot request: decide → remember → fit → reserve → make room → try the engines in order → reply.
+
+Each step is one call on one part of the `Gateway`; a part that is None is passed by. What a part has to do and to raise
+is said by its protocol in gateway.py. Nothing here waits but for these parts and the engines, and nothing is done twice:
+this runs for every request, so a step that costs more than some microseconds belongs behind a setting.
+"""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+from src.serve.gateway.decision import Decision
+from src.serve.gateway.gateway import Gateway, unknown
+from src.serve.gateway.model import Model
+from src.serve.reply import Reply
+from src.serve.request import Call, RequestError, UnavailableError
+
+
+async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
+    """Get a call answered.
+
+    Args:
+        gateway: The models, and what stands before them.
+        call: What is asked; its `visit` reserves tokens.
+        clock: Set to the deadline of the model that is decided for.
+
+    Raises:
+        RequestError: Where it is not allowed, does not fit, or no engine answers: the last one's reason.
+    """
+    decision = await gateway.router.decide(call)
+    first = gateway.models[decision.to[0]]
+    if first.part.request_timeout:
+        clock.reschedule(asyncio.get_running_loop().time() + first.part.request_timeout)
+    told = {"x-mlx-route": ""}
+    if gateway.memory:
+        call, headers = await gateway.memory.remember(call, first)
+        told |= headers
+    if call.visit:
+        await call.visit.reserve(call, max(gateway.models[name].longest for name in decision.to), added=len(first.system or ""))
+    reply, model, tries = await _first_that_answers(gateway, call, decision)
+    told |= {"x-mlx-route": f"{model.name}; {decision.why}", "x-mlx-tries": str(tries)}
+    reply.headers = {**reply.headers, **told}
+    return reply
+
+
+async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) -> tuple[Reply, Model, int]:
+    tries = 0
+    failure: RequestError = unknown(call.model, gateway.names)
+    for name in decision.to:
+        model = gateway.models[name]
+        try:
+            reply = await _held(gateway, model, call)
+        except UnavailableError as error:
+            tries += error.tries
+            failure = error
+            continue
+        return reply, model, tries + reply.tries
+    failure.headers |= {"x-mlx-route": f"{decision.to[-1]}; {decision.why}", "x-mlx-tries": str(tries)}
+    raise failure
+
+
+async def _held(gateway: Gateway, model: Model, call: Call) -> Reply:
+    """Ask one model, which stays loaded until its answer has ended."""
+    if gateway.residency is None:
+        return await _asked(gateway, model, call)
+    async with AsyncExitStack() as holding:
+        await holding.enter_async_context(gateway.residency.hold(model.name))
+        reply = await _asked(gateway, model, call)
+        reply.closing.append(holding.pop_all().aclose)
+    return reply
+
+
+async def _asked(gateway: Gateway, model: Model, call: Call) -> Reply:
+    if call.path not in model.engine.paths:
+        raise RequestError(404, f"{model.name} does not answer {call.path}", code="path_not_supported", param="model")
+    if model.drained:
+        raise UnavailableError(
+            503, f"{model.name} is being drained; try again later", kind="server_error", code="drained", headers={"retry-after": "30"}
+        )
+    call = call.with_system(model.system)
+    if call.metered and call.stream:
+        call = call.with_usage()
+    if gateway.budget:
+        call = await gateway.budget.fit(call, model)
+    tally, start = model.tally, time.perf_counter()
+    tally.asked += 1
+    tally.inside += 1
+    try:
+        reply = await model.engine.ask(call)
+    except BaseException as error:
+        tally.inside -= 1
+        tally.failed += isinstance(error, UnavailableError)
+        raise
+    reply.call = call
+    tally.answered += 1
+    tally.first_byte += time.perf_counter() - start
+    reply.closing.append(tally.left)
+    return reply

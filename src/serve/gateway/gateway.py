@@ -1,0 +1,108 @@
+"""What stands between clients and models: the models, and the parts that a call passes on its way to one of them."""
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from src.serve.engine import Engine
+from src.serve.gateway.decision import Decision
+from src.serve.gateway.model import Model
+from src.serve.request import Call, RequestError
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+
+class Router(Protocol):
+    """Chooses models for a call."""
+
+    async def decide(self, call: Call) -> Decision:
+        """Choose; raises a RequestError (404) where there is nothing of that name."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that clients may ask for besides those of the models."""
+
+
+class Remembers(Protocol):
+    """Puts what is remembered into a call."""
+
+    async def run(self) -> None:
+        """Keep what it needs, as long as the server runs."""
+
+    def routes(self, max_body: int) -> "APIRouter":
+        """What clients may ask of it besides."""
+
+    async def remember(self, call: Call, model: Model) -> tuple[Call, dict[str, str]]:
+        """The call with quoted passages, and headers that say which; never raises, however ill the store is."""
+
+
+class Fits(Protocol):
+    """Keeps a call within a model's context."""
+
+    async def fit(self, call: Call, model: Model) -> Call:
+        """The call, trimmed where that is allowed; raises a RequestError (413) where there is no room for an answer."""
+
+
+class Holds(Protocol):
+    """Keeps models in memory while they are asked."""
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Have the model loaded in the block; raises UnavailableError where there is no room in time."""
+
+
+class Direct:
+    """The router without routes: who names a model gets it."""
+
+    names: tuple[str, ...] = ()
+
+    def __init__(self, models: Iterable[str]) -> None:
+        self._decisions = {name: Decision((name,)) for name in models}
+
+    async def decide(self, call: Call) -> Decision:
+        """Choose the model that is named."""
+        if found := self._decisions.get(call.model):
+            return found
+        raise unknown(call.model, self._decisions)
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The models and what stands before them; a part that is None is passed by."""
+
+    models: dict[str, Model]
+    router: Router = field(default=None)  # type: ignore[assignment]
+    memory: Remembers | None = None
+    budget: Fits | None = None
+    residency: Holds | None = None
+
+    def __post_init__(self) -> None:
+        self.router = self.router or Direct(self.models)
+
+    @classmethod
+    def of(cls, engine: Engine, *, name: str, system: str | None = None, longest: int = 1024) -> "Gateway":
+        """The gateway of one model alone."""
+        return cls({name: Model(name, engine, system=system, longest=longest)})
+
+    @property
+    def state(self) -> str:
+        """`ready`, `degraded` where some models are not, or what the first one is where none is."""
+        states = [model.engine.state for model in self.models.values()]
+        return "degraded" if "ready" in states and set(states) != {"ready"} else states[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients may ask for."""
+        return (*self.router.names, *self.models)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """What is answered by any of the models."""
+        return frozenset().union(*(model.engine.paths for model in self.models.values()))
+
+
+def unknown(name: str, there: Iterable[str]) -> RequestError:
+    """The refusal of a name that nothing bears."""
+    known = ", ".join(map(repr, there))
+    return RequestError(404, f"there is no model {name[:80]!r} here, only {known}", code="model_not_found", param="model")

@@ -1,0 +1,90 @@
+"""Puts what memory has on a question into a request, and says in the answer's headers which files that was."""
+
+import json
+from typing import TYPE_CHECKING
+
+from src.serve.fields import Message
+from src.serve.memory.link import MemoryLink, with_memory
+from src.serve.request import CHAT, Call
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from src.serve.gateway.model import Model
+
+TOLD, SOURCES = "x-mlx-memory", "x-mlx-sources"
+OFF = b"off"
+MOST_SOURCES = 1500  # characters of the header that lists them
+LETTERS = 3  # bytes that a token of a request has at least, in the mean
+LEAST = 100  # tokens below which no quotation is worth its frame
+
+
+class Remember:
+    """The step of memory in the path of a hot request."""
+
+    def __init__(self, link: MemoryLink) -> None:
+        self.link = link
+
+    async def run(self) -> None:
+        """Keep the process that has the memory."""
+        await self.link.keeper.run()
+
+    def routes(self, max_body: int) -> "APIRouter":
+        """Search, add and reload."""
+        from src.serve.memory.routes import memory_routes
+
+        return memory_routes(self.link, max_body)
+
+    async def remember(self, call: Call, model: "Model") -> tuple[Call, dict[str, str]]:
+        """The call with quoted passages, and headers that say which; without memory it is answered all the same.
+
+        `x-mlx-memory` tells the number of files, `off` or `unavailable`; `x-mlx-sources` is a JSON list of file and headings.
+        """
+        if call.path != CHAT or not self.link.serves(model.name, call.visit.caller.role_name if call.visit else None):
+            return call, {}
+        if any(key == TOLD.encode() and value.strip().lower() == OFF for key, value in call.headers):
+            return call, {TOLD: "off"}
+        question = _question(call)
+        room = self._room(call, model)
+        if not question or room < LEAST:
+            return call, {TOLD: "0 files"}
+        found = await self.link.recall(question, budget=room)
+        if found is None:
+            return call, {TOLD: "unavailable"}
+        files = f"{len(found.files)} file{'' if len(found.files) == 1 else 's'}"
+        return _with(call, found.text), {TOLD: files, SOURCES: _listed(found.sources)}
+
+    def _room(self, call: Call, model: "Model") -> int:
+        """Tokens that a quotation may have: what the settings say, or what the model's context leaves beside question and answer."""
+        if model.part.context is None:
+            return self.link.config.tokens
+        asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or model.longest
+        return min(self.link.config.tokens, model.part.context - len(call.raw) // LETTERS - min(asked, model.longest))
+
+
+def _question(call: Call) -> str:
+    """What the user said last."""
+    said = (message.text for message in reversed(call.fields.messages) if message.role == "user")  # type: ignore[union-attr]
+    return next(said, None) or ""
+
+
+def _with(call: Call, text: str) -> Call:
+    before: list[dict[str, object]] = call.body["messages"]
+    messages = with_memory(before, text)
+    if messages is before:
+        return call
+    made = call.changed(messages=messages)
+    said = [
+        Message(role="user", content=new["content"]) if new is not old else kept
+        for new, old, kept in zip(messages, before, call.fields.messages, strict=True)  # type: ignore[union-attr]
+    ]
+    made.fields = call.fields.model_copy(update={"messages": said})
+    return made
+
+
+def _listed(sources: tuple[str, ...]) -> str:
+    """A JSON list in ASCII, as headers have to be; as many sources as fit."""
+    shown = [source[:200] for source in sources]
+    while shown and len(json.dumps(shown)) > MOST_SOURCES:
+        shown.pop()
+    return json.dumps(shown)

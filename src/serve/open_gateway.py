@@ -1,0 +1,48 @@
+"""Makes the gateway of a project from its settings: every model opened, none of them loaded yet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.core.errors import MlxError
+from src.serve.gateway.gateway import Gateway
+from src.serve.gateway.model import Model
+
+if TYPE_CHECKING:
+    from src.models.trained import Trained
+    from src.serve import ServeConfig
+    from src.serve.memory.remember import Remember
+
+
+def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: str, output: Path) -> Gateway:
+    """Open the project's own model, if it has one, all others, and the memory; its socket will lie in `output`.
+
+    Raises:
+        MlxError: Where one of them cannot be had: no key, no training, no program.
+    """
+    logs = Path("log") / project
+    models = {}
+    if config.engine and trained:
+        name, longest = config.model_name or project, config.engine.max_new_tokens or config.max_new_tokens
+        if name in config.models:
+            raise MlxError(f"two models are called {name!r}: the trained one and one of serve.models", "set serve.model_name")
+        engine = config.engine.open(trained, name=name, max_new_tokens=longest, log=logs / f"{config.engine.type}.log")
+        models[name] = Model(name, engine, config.engine, trained.system, longest)
+    for name, part in config.models.items():
+        log = logs / f"{name.replace('/', '-').replace(':', '-')}.log"
+        engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=log)
+        models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens)
+    return Gateway(models, memory=_memory(config, project, output, logs))
+
+
+def _memory(config: "ServeConfig", project: str, output: Path, logs: Path) -> "Remember | None":
+    from src.serve.memory.link import SOCKET, MemoryLink
+    from src.serve.memory.remember import Remember
+
+    memory = config.memory
+    if memory is None:
+        return None
+    if not memory.folder.is_dir():
+        raise MlxError(
+            f"serve.memory.folder: there is no folder {memory.folder}", f"mkdir -p {memory.folder}, and put markdown files there"
+        )
+    return Remember(MemoryLink(memory, project, path=output / SOCKET, log=logs / "memory.log"))

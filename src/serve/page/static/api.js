@@ -1,0 +1,71 @@
+// Talks to the server this page came from: adds the key, and makes one kind of error of all that goes wrong.
+
+const ROOT = new URL("../", document.baseURI);
+const KEY = "mlx-key";
+let key = sessionStorage.getItem(KEY) || "";
+
+export class ApiError extends Error {
+  constructor(status, message, { code = null, param = null, headers = null } = {}) {
+    super(message);
+    Object.assign(this, { status, code, param, headers });
+  }
+}
+
+export const hasKey = () => key !== "";
+
+export function useKey(text) {
+  key = text.trim();
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
+export async function request(path, { body, signal, method = body === undefined ? "GET" : "POST" } = {}) {
+  const headers = body === undefined ? {} : { "content-type": "application/json" };
+  if (key) headers.authorization = `Bearer ${key}`;
+  let response;
+  try {
+    response = await fetch(new URL(path, ROOT), { method, headers, signal, cache: "no-store", body: body && JSON.stringify(body) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "the server cannot be reached");
+  }
+  if (response.ok) return response;
+  const found = await response.json().catch(() => ({}));
+  const error = found.error ?? {};
+  if (response.status === 401) document.dispatchEvent(new CustomEvent("mlx-key-wanted"));
+  throw new ApiError(response.status, error.message ?? `status ${response.status}`, { ...error, headers: response.headers });
+}
+
+export const json = async (path, settings) => (await request(path, settings)).json();
+
+// What there may be or not: null where this key may not see it, or the server has no such thing.
+export async function perhaps(path, read = "json") {
+  try {
+    return await (await request(path))[read]();
+  } catch (error) {
+    if (error instanceof ApiError && error.status !== 0) return null;
+    throw error;
+  }
+}
+
+// The events of a stream, as objects; ends with [DONE] or with the stream.
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      rest = (rest + (value ?? "")).replaceAll("\r\n", "\n");
+      const parts = rest.split("\n\n");
+      rest = done ? "" : parts.pop();
+      for (const part of parts) {
+        const data = part.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart()).join("\n");
+        if (data === "[DONE]") return;
+        if (data) yield JSON.parse(data);
+      }
+      if (done) return;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,37 @@
+"""Reads a request that may be anything at all: either it is sound, or a RequestError says what to change."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from src.serve.fields import ClassifyFields, CompletionFields, EmbeddingFields, Fields
+from src.serve.request import CHAT, CLASSIFY, COMPLETIONS, EMBEDDINGS, Call, RequestError
+from src.serve.sound import read_json
+
+SHAPES: dict[str, type[BaseModel]] = {CHAT: Fields, COMPLETIONS: CompletionFields, EMBEDDINGS: EmbeddingFields, CLASSIFY: ClassifyFields}
+
+
+def parse(raw: bytes, path: str = CHAT) -> Call:
+    """Read the body of a request to `path`.
+
+    Raises:
+        RequestError: With 400 and the field to change.
+    """
+    body = read_json(raw)
+    if not isinstance(body, dict):
+        raise RequestError(400, "the body has to be a JSON object")
+    try:
+        fields: Any = SHAPES[path].model_validate(body)
+    except ValidationError as error:
+        raise _refused(error) from None
+    if raw.count(b'"model"') > 1:  # two of a name could mean one model here and another behind us
+        return Call(path, fields, body)
+    return Call(path, fields, body, raw)
+
+
+def _refused(error: ValidationError) -> RequestError:
+    found = error.errors(include_url=False)[0]
+    # a number among the alternatives of a field is no key of the client's
+    where = ".".join(str(key) for key in found["loc"] if not (isinstance(key, str) and "[" in key))
+    message = str(found["msg"]).removeprefix("Value error, ")
+    return RequestError(400, f"{where}: {message[0].lower()}{message[1:]}", param=str(found["loc"][0]))
