@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from src.core.address import http_url
 from src.core.config import Cosmetic, FromEnv
-from src.llm.openai import http_url
 from src.serve.engines.part import UpstreamPart
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class OllamaEngine(UpstreamPart):
     base_url: Annotated[str, AfterValidator(http_url), FromEnv("OLLAMA_BASE_URL"), Cosmetic()] = "http://127.0.0.1:11434"
     """Address of Ollama."""
     keep_alive: str | int | None = None
-    """How long Ollama keeps it after its last answer ("30m", seconds, -1 for ever); Ollama's own 5 minutes if unset, for ever with residency."""
+    """How long Ollama keeps it after an answer ("30m", seconds, -1 for ever); Ollama's own 5 minutes if unset, for ever with residency."""
     check_prompt: bool = True
-    """Whether an answer counts as failed where Ollama read far fewer tokens than were sent: it cuts in silence. Old versions leave cached ones out."""
+    """Whether an answer fails where Ollama read far fewer tokens than were sent. Old versions do not count cached ones."""
 
     def open(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Engine":
         """Prepare; nothing is connected yet."""

@@ -21,7 +21,8 @@ LOG = logging.getLogger("mlx.serve")
 LONGEST_LINE = 16 << 20  # bytes of one line of a stream: a tool call comes in one
 _GONE = 60.0  # seconds that Ollama may take to give memory free
 _LOOK = 5.0  # seconds that a look at what is loaded may take
-_EXACT, _ESTIMATED = 0.9, 0.5  # of the tokens that were sent, the share that Ollama has to have read
+_EXACT, _ESTIMATED = 0.9, 0.55  # of the tokens that were sent, the share that Ollama has to have read
+_SAFE = 3  # a prompt of less than this part of the context is not cut, however wrong its count is
 
 
 class OllamaUpstream(Upstream):
@@ -39,10 +40,8 @@ class OllamaUpstream(Upstream):
             longest: Tokens that an answer may have; unbounded if None.
         """
         super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest)
-        self.loaded = False
-        """Whether it was, when last looked at."""
-        sized = part.vram_gb > 0 or part.ram_gb > 0
-        self._keep: dict[str, Any] = {} if part.keep_alive is None and not sized else {"keep_alive": part.keep_alive or -1}
+        self.on_demand = False
+        """Whether `load` and `unload` decide when it is loaded, and no time of Ollama's."""
         self._context: dict[str, Any] = {"options": {"num_ctx": part.context}} if part.context else {}
 
     async def run(self) -> None:
@@ -50,7 +49,6 @@ class OllamaUpstream(Upstream):
         await super().run()
         try:
             await self._told("/api/show", {"model": self.part.model}, _LOOK)
-            self.loaded = await self._shown() is not None
         except RequestError as error:
             LOG.warning("%s", error)
         except MlxError as error:
@@ -64,7 +62,6 @@ class OllamaUpstream(Upstream):
             RequestError: Where it does not have it.
         """
         await self._told("/api/generate", {"model": self.part.model, **self._keep, **self._context}, None)
-        self.loaded = True
         shown = await self._shown() or {}
         context = shown.get("context_length")
         if context and self.part.context and context < self.part.context:
@@ -90,7 +87,20 @@ class OllamaUpstream(Upstream):
                 raise MlxError(f"Ollama keeps {self.part.model} though it was asked to unload it")
         except ConnectionError:
             LOG.warning("Ollama is not there to unload %s: its memory is free", self.part.model)
-        self.loaded = False
+
+    async def look(self) -> bool:
+        """Whether Ollama has it loaded now; never raises."""
+        try:
+            return await self._shown() is not None
+        except (MlxError, RequestError):
+            return False
+
+    @property
+    def _keep(self) -> dict[str, Any]:
+        """What to say about how long Ollama keeps it."""
+        if self.part.keep_alive is not None:
+            return {"keep_alive": self.part.keep_alive}
+        return {"keep_alive": -1} if self.on_demand else {}
 
     def _address(self, call: Call) -> str:
         return f"{self.url}/api/chat" if call.path == CHAT else f"{self.url}/api/embed"
@@ -125,11 +135,11 @@ class OllamaUpstream(Upstream):
 
     def _read_whole(self, call: Call, count: int) -> UnavailableError | None:
         """The error where Ollama read far fewer tokens than it was sent."""
-        wanted = (call.tokens or 0) * (_EXACT if call.exact else _ESTIMATED)
-        if not self.part.check_prompt or count >= wanted:
+        sent, context = call.tokens or 0, self.part.context or 0
+        if not self.part.check_prompt or sent * _SAFE < context or count >= sent * (_EXACT if call.exact else _ESTIMATED):
             return None
-        LOG.warning("Ollama read %d tokens of about %d that %s was sent", count, call.tokens, self.name)
-        words = f"{self.name} was sent about {call.tokens:,} tokens and read {count:,}: Ollama cut the prompt"
+        LOG.warning("Ollama read %d tokens of about %d that %s was sent", count, sent, self.name)
+        words = f"{self.name} was sent about {sent:,} tokens and read {count:,}: Ollama cut the prompt"
         return UnavailableError(502, words, kind="server_error", code="prompt_cut")
 
     async def _failure(self, response: aiohttp.ClientResponse) -> RequestError:

@@ -52,12 +52,12 @@ class Budget:
         answer = _answer(call, model, context)
         if len(call.raw) + _AROUND + answer <= context:
             return call, {}
-        tokens = await self._tokenizer(model.part.tokenizer)
+        tokens = await self._tokenizer(model.tokenizer)
         count = await counted(call.body, tokens)
         trims = model.part.too_long == "trim" and call.path == CHAT
         doubt = 1.0 if count.exact or trims else _DOUBT  # what may fit is sent: the engine is told not to cut it, and its count is compared
         if count.tokens / doubt + answer <= context:
-            return call.counted(count.tokens, exact=count.exact), {"x-mlx-tokens": str(count)}
+            return _noted(call, count), {"x-mlx-tokens": str(count)}
         if not trims:
             raise _too_long(model.name, context, count, answer)
         return await _trimmed(call, tokens, model.name, context, answer, count)
@@ -102,7 +102,12 @@ async def _trimmed(call: Call, tokens: "Tokens | None", name: str, context: int,
         raise _too_long(name, context, before, answer, "; its last turn alone is too long" if pieces else "")
     kept, count = best
     told = {"x-mlx-trimmed": f"{len(messages) - len(kept)} of {len(messages)} messages", "x-mlx-tokens": str(count)}
-    return call.with_messages(kept).counted(count.tokens, exact=count.exact), told
+    return _noted(call.with_messages(kept), count), told
+
+
+def _noted(call: Call, count: Count) -> Call:
+    """Let the engine compare what it reads; what an image takes is too much of a guess for that."""
+    return call if images(call.body) else call.counted(count.tokens, exact=count.exact)
 
 
 def _answer(call: Call, model: "Model", context: int) -> int:

@@ -65,8 +65,9 @@ class Handler(BaseHTTPRequestHandler):
             body = json.loads(raw)
         except ValueError:
             return self.answer(400, {"error": "unexpected EOF"})
-        self.state.asked.append((self.path, body))
-        if self.state.busy:
+        if self.path != "/api/show":
+            self.state.asked.append((self.path, body))
+        if self.state.busy and self.path == "/api/chat":
             self.state.busy -= 1
             return self.answer(503, {"error": "server busy, please try again.  maximum pending requests exceeded"})
         model = body.get("model", "")
@@ -74,6 +75,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(400, {"error": "invalid model name"})
         if model not in PULLED:
             return self.answer(404, {"error": f"model '{model}' not found"})
+        if self.path == "/api/show":
+            return self.answer(200, {"capabilities": ["completion"], "model_info": {"llama.context_length": 131072}})
         return {"/api/chat": self.chat, "/api/generate": self.generate, "/api/embed": self.embed}[self.path](body)
 
     def generate(self, body):
