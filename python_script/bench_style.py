@@ -34,6 +34,7 @@ BOOKS = {"Twain": ("76/76-0", "74/74-0", "3176/3176-0", "3177/3177-0", "3189/318
 BOOKS |= {"Doyle": ("1661/1661-8",), "Franklin": ("148/148",)}
 PARTS = 10
 """Parts in a row that an author's only book is cut into; Franklin's has no chapters in this edition."""
+NEAREST = 100
 LENGTHS = (15, 30, 60, 120, 300, 1000)
 SEED = 7
 NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+(?:[ -][A-Z][a-z]+)*")
@@ -114,21 +115,20 @@ def shortcuts(library, persona, others):
 
 
 def nearness(library, persona, others):
-    """How near in topic the nearest of others' pieces come: mean likeness of the nearest quarter of pairs."""
-    mine = [each for each in drawn(library, persona, others, samples=400) if each.persona]
+    """How near in topic the nearest of others' pieces of 500 words come: mean likeness of the 100 nearest pairs, each piece in one."""
+    mine = [each for each in drawn(library, persona, others, samples=400, words=500) if each.persona]
     texts, sources = [each.text for each in mine], [each.source for each in mine]
     common = Delta().fit(texts, np.array([True] * len(texts[:-1]) + [False]), sources).words
     found = {}
     for author in others:
-        cut = [each.text for each in drawn(library, persona, [author], samples=400) if not each.persona]
+        cut = [each.text for each in drawn(library, persona, [author], samples=400, words=500) if not each.persona]
         near = likeness(texts, cut, common)
-        found[author] = float(np.mean([near[pair] for pair in nearest_pairs(near, 100)]))
-    books = sorted(set(sources))
+        found[author] = float(np.mean([near[pair] for pair in nearest_pairs(near, NEAREST)]))
     own = []
-    for book in books:  # what another book of the same author offers: as near as one can ask for
+    for book in sorted(set(sources)):  # what his other books offer: as near as one can ask for
         here, there = ([text for text, each in zip(texts, sources, strict=True) if (each == book) == same] for same in (True, False))
         near = likeness(here, there, common)
-        own.append(float(np.mean([near[pair] for pair in nearest_pairs(near, len(here) // 4)])))
+        own.append(float(np.mean([near[pair] for pair in nearest_pairs(near, NEAREST * len(here) // len(texts))])))
     return found | {f"{persona}, his other books": float(np.mean(own))}
 
 
@@ -138,6 +138,15 @@ def lengths(library, persona, others):
     for words in LENGTHS:
         told = trial(drawn(library, persona, others, words=words, samples=400, in_parts=False), seed=SEED, false_alarms=0.05).report
         found[words] = {"words and letters": told["balanced_accuracy"], "Burrows' Delta": told["delta"]["balanced_accuracy"]}
+    return found
+
+
+def amounts(library, persona, others):
+    """Balanced accuracy by how many pieces of each side there are to learn from and to be tested on."""
+    found = {}
+    for samples in (200, 800, 3000):
+        cut = drawn(library, persona, others, samples=samples, in_parts=False)
+        found[samples] = by_folds([each.text for each in cut], np.array([each.persona for each in cut]), [each.source for each in cut])
     return found
 
 
@@ -180,12 +189,13 @@ def main():
         "shortcuts": shortcuts(library, "Twain", hard),
         "likeness": nearness(library, "Twain", [author for author in library if author != "Twain"]),
         "lengths": lengths(library, "Twain", hard),
+        "pieces of 60 words": amounts(library, "Twain", hard),
     }
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "style.json").write_text(json.dumps(found, indent=2) + "\n")
     table = ["| 60 words a piece | documents | accuracy [95 %] | F1 | balanced | without content | Delta | same topic (likeness) | ECE |"]
     table += ["|---|---|---|---|---|---|---|---|---|", *(row(name, told) for name, told in trials.items())]
-    for title in ("shortcuts", "likeness"):
+    for title in ("shortcuts", "likeness", "pieces of 60 words"):
         table += ["", f"| {title} | |", "|---|---|", *(f"| {name} | {value:.3f} |" for name, value in found[title].items())]
     table += ["", "| words a piece | words and letters | Delta |", "|---|---|---|"]
     table += [f"| {words} | {' | '.join(f'{each:.3f}' for each in told.values())} |" for words, told in found["lengths"].items()]

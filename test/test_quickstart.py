@@ -31,6 +31,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quickstart")
     shutil.copytree(ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("local_*"))
     shutil.copytree(ROOT / "notebook", folder / "notebook", ignore=shutil.ignore_patterns("src", ".*"))
+    shutil.copytree(ROOT / "python_script/plots", folder / "python_script/plots")
     ended = mlx(folder, "run", CONFIG)
     assert ended.returncode == 0, ended.stderr[-3000:] + ended.stdout
     return folder, ended
@@ -107,17 +108,18 @@ def test_a_control_tuned_on_shuffled_answers_does_not_win(done):
     assert accuracy["control"]["high"] < accuracy["quickstart"]["low"], accuracy
 
 
-def test_the_notebook_runs(done):
+@pytest.mark.parametrize(("name", "words", "pictures"), [("01_pipeline", "tool_calls.accuracy", 3), ("02_evaluation", "expected:", 6)])
+def test_the_notebooks_run(done, name, words, pictures):
     import nbformat
     from nbclient import NotebookClient
 
     folder, _ = done
-    notebook = nbformat.read(folder / "notebook/01_pipeline.ipynb", as_version=4)
+    notebook = nbformat.read(folder / f"notebook/{name}.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder / "notebook")}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     text = "".join(output.get("text", "") for output in outputs)
-    assert "tool_calls.accuracy" in text
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert words in text
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= pictures
 
 
 def test_the_tuned_model_answers_in_the_terminal(done):

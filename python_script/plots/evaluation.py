@@ -4,12 +4,15 @@ import pandas as pd
 from plotnine import (
     aes,
     coord_equal,
+    coord_flip,
     element_blank,
     facet_wrap,
     geom_abline,
     geom_errorbarh,
     geom_line,
     geom_point,
+    geom_pointrange,
+    geom_segment,
     geom_text,
     geom_tile,
     geom_vline,
@@ -21,6 +24,7 @@ from plotnine import (
     scale_fill_gradient,
     scale_size_area,
     scale_x_continuous,
+    scale_x_log10,
     scale_y_continuous,
     theme,
 )
@@ -45,15 +49,14 @@ def intervals(found, *, families=("",)):
     data = pd.DataFrame(rows)
     models = list(dict.fromkeys(data["model"]))
     data["metric"], data["model"] = _in_order(data["metric"]), pd.Categorical(data["model"], categories=models)
-    dodge = position_dodge(width=0.6)
     return (
-        ggplot(data, aes("value", "metric", color="model"))
-        + geom_errorbarh(aes(xmin="low", xmax="high"), height=0.3, position=dodge, na_rm=True)
-        + geom_point(size=2.2, position=dodge)
+        ggplot(data, aes("metric", "value", color="model"))
+        + geom_pointrange(aes(ymin="low", ymax="high"), position=position_dodge(width=0.6), fatten=2.5, na_rm=True)
         + scale_color_manual(values=dict(zip(models, COLOURS, strict=False)))
         + facet_wrap("better", scales="free", ncol=1)
+        + coord_flip()
         + labs(x="", y="", title="Figures with 95 % intervals")
-        + house(8, 1.6 + 0.42 * data["metric"].nunique())
+        + house(8, 1.8 + 0.42 * data["metric"].nunique())
     )
 
 
@@ -74,7 +77,7 @@ def differences(found):
     )
 
 
-def confusion(matrix, labels, *, title):
+def confusion(matrix, labels, *, title, square=True):
     """Which class is taken for which: counts, shaded by the share of their true class."""
     rows = [
         {"true": true, "said": said, "count": count, "share": count / max(1, sum(counts))}
@@ -84,16 +87,16 @@ def confusion(matrix, labels, *, title):
     data = pd.DataFrame(rows)
     data["true"], data["said"] = _in_order(data["true"]), pd.Categorical(data["said"], categories=list(labels))
     data["text"] = [f"{row.count_}\n{row.share:.0%}" for row in data.rename(columns={"count": "count_"}).itertuples()]
-    return (
+    made = (
         ggplot(data, aes("said", "true", fill="share"))
         + geom_tile(color="white", size=1.5)
         + geom_text(aes(label="text"), size=9)
         + scale_fill_gradient("#f4f7fb", "#7fb0dc", limits=(0, 1), guide=None)
-        + coord_equal()
         + labs(x="judged", y="truly", title=title)
         + house(4.4, 4.4)
         + theme(panel_grid_major_x=element_blank())
     )
+    return made + coord_equal() if square else made
 
 
 def calibration(bins, *, title="Are its probabilities to be believed?"):
@@ -102,11 +105,53 @@ def calibration(bins, *, title="Are its probabilities to be believed?"):
     return (
         ggplot(data, aes("said", "true"))
         + geom_abline(intercept=0, slope=1, color="#8a8f98", linetype="dashed")
-        + geom_line(color=DEEP)
-        + geom_point(aes(size="rows"), color=DEEP)
+        + geom_point(aes(size="rows"), color=DEEP, alpha=0.8)
         + scale_size_area(max_size=6, guide=None)
         + scale_x_continuous(limits=(0, 1))
         + scale_y_continuous(limits=(0, 1))
         + labs(x="probability said", y="share that was so", title=title)
         + house(4.4, 4.4)
+    )
+
+
+def lengths(found):
+    """Words of each model's answers beside the reference's: median, middle half, and all but the outer tenth."""
+    names = ("least", "low", "middle", "high", "most")
+    rows = [{"model": model, **dict(zip(names, each["words"], strict=True))} for model, each in found["lengths"].items()]
+    data = pd.DataFrame(rows)
+    data["model"] = _in_order(data["model"])
+    return (
+        ggplot(data, aes("middle", "model"))
+        + geom_errorbarh(aes(xmin="least", xmax="most"), height=0.2, color="#8a8f98")
+        + geom_segment(aes(x="low", xend="high", yend="model"), size=3.5, color=DEEP, alpha=0.5)
+        + geom_point(size=2.6, color=DEEP)
+        + labs(x="words an answer", y="", title="How long answers are")
+        + house(8, 1.4 + 0.4 * len(data))
+    )
+
+
+def power(discordant=(0.05, 0.1, 0.3)):
+    """The least true difference that rows can show, by how many rows there are and on what share of them the models disagree."""
+    from src.eval.significance import detectable
+
+    rows = [
+        {"rows": count, "points": 100 * detectable(count, discordant=share), "models disagree on": f"{share:.0%}"}
+        for share in discordant
+        for count in (50, 100, 200, 400, 800, 1600, 3200)
+    ]
+    data = pd.DataFrame(rows)
+    data["models disagree on"] = pd.Categorical(data["models disagree on"], categories=[f"{share:.0%}" for share in discordant])
+    return (
+        ggplot(data, aes("rows", "points", color="models disagree on"))
+        + geom_line()
+        + geom_point(size=2)
+        + scale_x_log10()
+        + scale_color_manual(values=COLOURS[1:])
+        + labs(
+            x="rows",
+            y="points",
+            title="What a sample can see",
+            subtitle="four times in five, at 95 % confidence; lines: share of rows on which two models disagree",
+        )
+        + house(8, 3.6)
     )

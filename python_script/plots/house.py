@@ -15,7 +15,7 @@ def house(width=8, height=4.5):
         panel_grid_minor=element_blank(),
         panel_grid_major_y=element_blank(),
         panel_grid_major_x=element_line(color="#e3e5e8"),
-        plot_title=element_text(size=11, weight="bold"),
+        plot_title=element_text(size=11, weight="bold", ha="left"),
         plot_subtitle=element_text(size=9, color="#5b6068"),
         legend_position="top",
         legend_title=element_blank(),

@@ -23,18 +23,23 @@ def plot_style(found, path):
     """Draw accuracies, confusion, calibration and the effect of length from what `bench_style.py` found."""
     told = found["trials"][found["main"]]
     top = _accuracies(found["trials"])
-    middle = confusion(told["confusion"], ["others", "persona"], title=found["main"].replace(", ", ",\n", 1))
-    picture = top / (middle | calibration(told["calibration"]["bins"]) | _lengths(found["lengths"]))
-    (picture + house(13, 8)).save(path, verbose=False)
+    hardest = confusion(told["confusion"], ["others", "persona"], title="Against his time and topics", square=False)
+    bottom = hardest | calibration(told["calibration"]["bins"]) | _lengths(found["lengths"])
+    (top / bottom + house(13, 7.5)).save(path, verbose=False)
 
 
 def _accuracies(trials):
     rows = [
-        {"trial": name, "accuracy": each["accuracy"], "low": each["accuracy_interval"][0], "high": each["accuracy_interval"][1]}
+        {
+            "trial": name.replace(", ", ",\n", 1),
+            "accuracy": each["accuracy"],
+            "low": each["accuracy_interval"][0],
+            "high": each["accuracy_interval"][1],
+        }
         for name, each in trials.items()
     ]
     data = pd.DataFrame(rows)
-    data["trial"] = pd.Categorical(data["trial"], categories=list(trials)[::-1])
+    data["trial"] = pd.Categorical(data["trial"], categories=list(dict.fromkeys(data["trial"]))[::-1])
     return (
         ggplot(data, aes("accuracy", "trial"))
         + geom_vline(xintercept=0.5, linetype="dotted", color="#8a8f98")

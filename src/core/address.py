@@ -8,6 +8,8 @@ def http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{text!r} is no address such as http://127.0.0.1:8000")
+    if parts.query or parts.fragment or any(letter.isspace() or not letter.isprintable() for letter in text):
+        raise ValueError("an address of a server has no ?query, no #fragment and no space in it; keys come from the environment")
     if parts.username or parts.password:
         raise ValueError("holds a password: it comes from the environment")
     return text.rstrip("/")

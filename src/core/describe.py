@@ -30,7 +30,7 @@ def _fields(model: type[BaseModel], above: str) -> Iterator[str]:
             yield f"{key}{':' if field.default is not None else ' = null '} {_help(field, kinds[0])}"
             yield from _fields(kinds[0], f"{key}.")
             continue
-        yield f"{key} = {_default(field)}  {field.description or ''}".rstrip()
+        yield f"{key} = {shown_default(field)}  {field.description or ''}".rstrip()
         for kind in kinds:
             yield f"  - {kind.model_fields['type'].default if 'type' in kind.model_fields else 'each'}: {_first(kind)}"
             yield from (f"      {line}" for line in _fields(kind, ""))
@@ -41,7 +41,8 @@ def _is_many(annotation: Any) -> bool:
     return get_origin(annotation) in (tuple, list, dict) or any(_is_many(each) for each in get_args(annotation))
 
 
-def _default(field: FieldInfo) -> str:
+def shown_default(field: FieldInfo) -> str:
+    """A field's default as `--help` has it."""
     if field.is_required():
         return "(required)"
     value = field.get_default(call_default_factory=True)

@@ -1,5 +1,6 @@
 """How YAML, local YAML, environment variables and KEY=VALUE become one mapping, each value with its origin."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,7 +49,11 @@ class Layers:
             self.origins[keys] = where
             if twice:
                 self.faults.append(Fault(where, dotted(keys), "given twice"))
-        merge(self.values, Loader("").construct_document(node))
+        try:
+            merge(self.values, Loader("").construct_document(node))
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            self.faults.append(Fault(f"{file}:{line}", "", _problem(error)))
 
     def add_environment(self, variables: Mapping[Keys, str]) -> None:
         """Lay the set ones of `variables` (key path → environment variable) over what the files say; the command line stays above."""
@@ -91,6 +96,10 @@ class Layers:
     def source(self, keys: Keys) -> str:
         """Where the value at `keys` came from: `default` where nobody wrote it."""
         return self.origin(keys) if holds(self.values, keys) else "default"
+
+
+MOST_NODES = 100_000
+"""Values that a config may have: more are no config, and take all the memory there is."""
 
 
 class Loader(yaml.SafeLoader):
@@ -137,7 +146,20 @@ def compose(file: Path) -> yaml.Node | None:
         raise ConfigError(f"{file}:{line}: not YAML: {_problem(error)}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}:1: not YAML: {_problem(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{file}:1: nested too deep") from None
+    if node and expanded(node, {}) > MOST_NODES:
+        raise ConfigError(f"{file}:1: its aliases (*NAME) unfold without end, or to over {MOST_NODES:,} values")
     return node
+
+
+def expanded(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many nodes there are once every alias is written out; infinity where one holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is counted: who meets it again meanwhile is inside it
+        inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(expanded(each, known) for each in inner if isinstance(each, yaml.Node))
+    return known[id(node)]
 
 
 def marks(node: yaml.Node, above: Keys = ()) -> Iterator[tuple[Keys, int, bool]]:

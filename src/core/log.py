@@ -16,9 +16,16 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        line = self.format(record)
+        if "tqdm" not in sys.modules:  # then there is no bar
+            sys.stderr.write(line + "\n")
+            return
         from tqdm.auto import tqdm
 
-        tqdm.write(self.format(record), file=sys.stderr)
+        if getattr(tqdm, "_instances", None):
+            tqdm.write(line, file=sys.stderr)
+        else:
+            sys.stderr.write(line + "\n")
 
 
 def console(level: str = "INFO") -> None:

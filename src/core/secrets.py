@@ -4,11 +4,13 @@ import logging
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from src.core.errors import MlxError
 
 _LOOKS_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$")
 _MASK = "***"
+_known: tuple[dict[Any, Any], re.Pattern[str] | None] = ({}, None)
 
 
 def load_env(folder: Path | None = None) -> None:
@@ -32,10 +34,19 @@ def names() -> list[str]:
 
 def redact(text: str) -> str:
     """Put `***` where a secret's value stands."""
-    for name in names():
-        if len(value := os.environ[name].strip()) >= 6:
-            text = text.replace(value, _MASK)
-    return text
+    pattern = _secrets()
+    return pattern.sub(_MASK, text) if pattern else text
+
+
+def _secrets() -> re.Pattern[str] | None:
+    """What the values of secrets look like; looked up again once the environment is another, since servers ask at every line."""
+    global _known
+    now = getattr(os.environ, "_data", None) or dict(os.environ)
+    if now != _known[0]:
+        values = {value for name in names() if len(value := os.environ[name].strip()) >= 6}
+        longest_first = sorted(values, key=len, reverse=True)
+        _known = (dict(now), re.compile("|".join(map(re.escape, longest_first))) if values else None)
+    return _known[1]
 
 
 class Redact(logging.Filter):
@@ -43,6 +54,9 @@ class Redact(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record's message without secrets; never drops it."""
+        if getattr(record, "redacted", False):  # by the handler before
+            return True
+        record.redacted = True
         record.msg, record.args = redact(record.getMessage()), None
         if record.exc_info and not record.exc_text:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))

@@ -23,6 +23,7 @@ from src.eval.perplexity import Perplexity
 from src.eval.rouge import Rouge
 from src.eval.safety import Safety
 from src.eval.style import Style
+from src.eval.suites import Suite
 from src.eval.tool_calls import ToolCalls
 from src.eval.toxicity import Toxicity
 
@@ -53,6 +54,8 @@ class EvalConfig(StageConfig):
     """Bars; one that is failed makes the command end with exit code 1, one left undecided with 3."""
     models: tuple[ModelChoice, ...] = (BaseModel(), TunedModel())
     """What is compared: `base`, `tuned`, a `folder` of an earlier training, a model behind an `api`."""
+    suites: tuple[Suite, ...] = ()
+    """Prompts that are asked besides, each a file with figures of its own: safety sets, the Berkeley function-calling questions."""
     engine: EngineChoice = InProcess()
     """What generates the answers of models on disk: `transformers`, in this process, or `vllm`, started for it."""
     contamination: Contamination | None = Contamination()
@@ -74,7 +77,10 @@ class EvalConfig(StageConfig):
             raise ValueError(f"metrics: {twice!r} is there twice")
         if same := next((name for name in self.model_names if self.model_names.count(name) > 1), None):
             raise ValueError(f"models: two are called {same!r}")
+        if same := next((name for name in self.suite_names if self.suite_names.count(name) > 1), None):
+            raise ValueError(f"suites: two are called {same!r}")
         names = [name for metric in self.metrics for name in metric.names]
+        names += [f"{suite.name}/{figure}" for suite in self.suites for figure in suite.figures]
         for gate in self.gates:
             if gate.metric not in names:
                 raise ValueError(f"gates: no metric here gives {gate.metric!r}{did_you_mean(gate.metric, names)}")
@@ -82,6 +88,11 @@ class EvalConfig(StageConfig):
                 if model is not None and model not in self.model_names:
                     raise ValueError(f"gates: no model here is called {model!r}{did_you_mean(model, self.model_names)}")
         return self
+
+    @property
+    def suite_names(self) -> list[str]:
+        """What the suites are called."""
+        return [suite.name for suite in self.suites]
 
     @property
     def model_names(self) -> list[str]:
@@ -110,6 +121,7 @@ def eval(config: EvalConfig, run: Run) -> None:  # noqa: A001
             metrics=config.metrics,
             gates=config.gates,
             models=models,
+            suites=config.suites,
             engine=config.engine,
             contamination=config.contamination,
             split=config.split,

@@ -29,6 +29,15 @@ def accepted_of(call: Call) -> Accepted:
     return {call["name"]: {key: [_lifted(value)] for key, value in call["arguments"].items()}}
 
 
+def one_of(accepted: Accepted, tools: Sequence[Tool] = ()) -> dict[str, Any]:
+    """A call that is accepted: the first value of each argument, and none that may be left out unless its schema requires it."""
+    [(name, wanted)] = accepted.items()
+    schema = next((function.get("parameters") or {} for tool in tools if (function := function_of(tool)).get("name") == name), {})
+    required = schema.get("required") or ()
+    kept = {key: [each for each in values if each != ""] for key, values in wanted.items() if "" not in values or key in required}
+    return {"name": name, "arguments": {key: _first(values[0]) for key, values in kept.items() if values}}
+
+
 def _lifted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: [_lifted(each)] for key, each in value.items()}

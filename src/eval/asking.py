@@ -38,13 +38,16 @@ class Asking:
     known: int = 0
     """Questions whose reply was there."""
 
-    def answers(self, name: str, weights: Weights, other: Weights | None, coded: Coded, servers: Servers) -> dict[str, Reply]:
+    def answers(
+        self, name: str, weights: Weights, other: Weights | None, coded: Coded, servers: Servers, engine: EngineChoice | None = None
+    ) -> dict[str, Reply]:
         """What a model on disk answers, by case."""
-        settings = {"engine": self.engine.type, "max_new_tokens": self.max_new_tokens}
+        engine = engine or self.engine
+        settings = {"engine": engine.type, "max_new_tokens": self.max_new_tokens}
         found = self._known(digest([weights.mark, settings]), coded.prompts)
         if todo := found.missing():
-            if isinstance(self.engine, VllmProcess):
-                self._by_vllm(self.engine, name, weights, {each: coded.prompts[each] for each in todo}, found, servers)
+            if isinstance(engine, VllmProcess):
+                self._by_vllm(engine, name, weights, {each: coded.prompts[each] for each in todo}, found, servers)
             else:
                 self._in_process(name, weights, other, coded.prompts, found)
         return found.all()

@@ -11,6 +11,9 @@ from src.core.errors import MlxError
 from src.core.records import Example
 from src.core.seeds import derive
 
+SUITE = "suite:"
+"""Begins the tag of rows that are asked besides the project's own: they have no answer to be likely or alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -41,6 +44,12 @@ class Case:
     def opens(self) -> bool:
         """Whether this is the first reply to what the user said, with no tool's result in between."""
         return bool(self.history) and self.history[-1]["role"] == "user"
+
+
+def is_besides(row: Case | Example) -> bool:
+    """Whether a row belongs to a suite of prompts, and not to the project's own."""
+    tags = row.tags if isinstance(row, Case) else row.get("tags") or ()
+    return any(tag.startswith(SUITE) for tag in tags)
 
 
 def read_examples(path: Path, split: str) -> list[Example]:

@@ -11,9 +11,10 @@ from src.core.records import Example
 from src.core.run import Run
 from src.eval.cases import chosen, group, read_examples
 from src.eval.classification import guess
-from src.eval.evaluate import SCHEMA, Metric, documents_of, publish, write_scores
+from src.eval.evaluate import SCHEMA, Metric, documents_of
 from src.eval.gates import Gate
 from src.eval.measure import BASE, TUNED, Classified, Evidence
+from src.eval.outputs import publish, write_scores
 from src.eval.predictions import Predictions, by_batches, opened
 from src.eval.results import results
 from src.eval.weights import VERSION

@@ -1,31 +1,29 @@
 """One evaluation from held-out rows to the report: models answer once, metrics read, gates judge."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from src.core.files import to_json, write_jsonl, write_text
 from src.core.records import Example, Record
 from src.core.run import Run
 from src.eval.asking import Asking
-from src.eval.blocks import markdown
-from src.eval.cases import chosen, read_examples, used
+from src.eval.besides import besides, only_elsewhere, scored
+from src.eval.cases import Case, chosen, is_besides, read_examples, used
 from src.eval.contamination import Contamination
 from src.eval.engine import EngineChoice, Servers
 from src.eval.gates import Gate
 from src.eval.held import Held, hold, nothing_left
 from src.eval.lengths import lengths
-from src.eval.measure import Evidence, Finding, Measure, Row
+from src.eval.measure import Evidence, Finding, Row
 from src.eval.models import BaseModel, ModelChoice, Release, Remote
-from src.eval.page import page
-from src.eval.plots import plots
-from src.eval.predictions import opened, rows
-from src.eval.report import blocks, summary_table
+from src.eval.outputs import publish, write_predictions, write_scores
+from src.eval.predictions import opened
 from src.eval.results import results
 from src.eval.samples import worst_answers
 from src.eval.seen import refuse, seen, training_rows
 from src.eval.significance import told
+from src.eval.suites import Suite
 from src.eval.weights import Weights
 from src.llm.client import Reply
 from src.models.trained import Trained
@@ -55,6 +53,7 @@ class Plan:
     metrics: Sequence[Metric]
     gates: Sequence[Gate]
     models: Sequence[ModelChoice]
+    suites: Sequence[Suite]
     engine: EngineChoice
     contamination: Contamination | None
     split: str
@@ -81,9 +80,12 @@ def evaluate(run: Run, plan: Plan) -> None:
     names = chosen(examples, plan.limit, run.seed)
     on_disk, tuned = weights_of(plan.models, trained)
     coders = list(on_disk.values()) or [tuned]
-    held = hold(run, [each for each in examples if each["id"] in names], coders, documents_of(run))
+    info = dataset.manifest.info if dataset.manifest else {}
+    extra = besides(run, plan.suites, str(info.get("system") or ""))
+    held = hold(run, [*(each for each in examples if each["id"] in names), *extra.examples], coders, documents_of(run))
     learned = learned_before(run, plan, dataset.path, [each for each in examples if each["id"] in held.places])
-    sees = told(len(held.cases), len({case.group for case in held.cases}))
+    own = [case for case in held.cases if not is_besides(case)]
+    sees = told(len(own), len({case.group for case in own}))
     run.log.info("%s", sees)
     with opened(run.cache) as kept:
         asking = Asking(run, kept, plan.engine, plan.max_new_tokens, plan.batch_size)
@@ -94,43 +96,70 @@ def evaluate(run: Run, plan: Plan) -> None:
     run.ledger.keep(len(held.places))
     if not held.cases:
         raise nothing_left(run)
-    write_predictions(run, held, gathered)
+    write_predictions(run, held, gathered.said, gathered.liked)
     outside = used(examples)
     evidence = Evidence(
         cases=held.cases,
+        accepted=extra.accepted,
         answers={name: {case.id: said[case.id].text for case in held.cases} for name, said in gathered.said.items()},
         likelihoods={name: _likelihoods(held, liked) for name, liked in gathered.liked.items()},
         bytes_of=held.bytes_of,
         records=(record for record in _records(run) if record.id not in outside),
-        persona=dataset.manifest.info.get("persona") if dataset.manifest else None,
+        persona=info.get("persona"),
         seed=run.seed,
         cache=run.cache,
     )
-    findings = [metric.score(evidence) for metric in plan.metrics]
+    tried = scored(plan.suites, plan.metrics, evidence)
+    own = [case for case in held.cases if not is_besides(case)]
+    findings = [*(only_elsewhere(metric.score(replace(evidence, cases=own)), tried) for metric in plan.metrics), *tried]
     for drop in (each for finding in findings for each in finding.drops):
         run.ledger.drop(drop)
-    settings = {
-        "base": trained.base,
-        "quantization": trained.quantization,
-        "split": plan.split,
-        "rows": len(held.places),
-        "rows_in_split": len(examples),
-        "turns": len(held.cases),
-        "limit": plan.limit,
-        "max_new_tokens": plan.max_new_tokens,
-        "batch_size": plan.batch_size,
-        "engine": plan.engine.type,
-        "decoding": "greedy",
-        "power": sees,
-        "seed": run.seed,
+    found = {
+        "schema": SCHEMA,
+        "settings": settings(run, plan, trained, held, own, rows_in_split=len(examples), power=sees),
+        **results(findings, plan.gates, run.seed),
     }
-    found = {"schema": SCHEMA, "settings": settings, **results(findings, plan.gates, run.seed)}
     measures = [each for finding in findings for each in finding.measures]
     found["contamination"] = learned
-    found["lengths"] = lengths(held.cases, gathered.said)
+    found["lengths"] = lengths(own, gathered.said)
     found["examples"] = worst_answers(measures, evidence)
     write_scores(run, measures)
     publish(run, found)
+
+
+def settings(run: Run, plan: Plan, trained: Trained, held: Held, own: Sequence[Case], *, rows_in_split: int, power: str) -> dict[str, Any]:
+    """How it was measured, for the report."""
+    return {
+        "base": trained.base,
+        "quantization": trained.quantization,
+        "split": plan.split,
+        "rows": len({case.example for case in own}),
+        "rows_in_split": rows_in_split,
+        "turns": len(own),
+        **asked_besides(plan.suites, held.cases),
+        "limit": plan.limit,
+        "max_new_tokens": plan.max_new_tokens,
+        "batch_size": plan.batch_size,
+        **engines(plan, trained),
+        "decoding": "greedy",
+        "power": power,
+        "seed": run.seed,
+    }
+
+
+def engines(plan: Plan, trained: Trained) -> dict[str, Any]:
+    """What generated the answers, of which model where that is not the same for all."""
+    whole = "" if trained.quantization == "none" else f", on whole weights, though trained on {trained.quantization}"
+    kinds = {"vllm": f"vllm{whole}"}
+    own = {model.name: model.engine.type for model in plan.models if not isinstance(model, Remote) and model.engine}
+    found: dict[str, Any] = {"engine": kinds.get(plan.engine.type, plan.engine.type)}
+    return found | ({"engines": {name: kinds.get(kind, kind) for name, kind in own.items()}} if own else {})
+
+
+def asked_besides(suites: Sequence[Suite], cases: Sequence[Case]) -> dict[str, Any]:
+    """How many prompts of each suite were asked."""
+    counts = {suite.name: sum(f"suite:{suite.name}" in case.tags for case in cases) for suite in suites}
+    return {"suites": counts} if counts else {}
 
 
 def learned_before(run: Run, plan: Plan, dataset: Path, held: Sequence[Example]) -> dict[str, Any] | None:
@@ -162,10 +191,11 @@ def ask(asking: Asking, plan: Plan, held: Held, on_disk: Mapping[str, Weights], 
     """Let each model answer and score the same rows."""
     needed = {metric.reads for metric in plan.metrics}
     gathered = Gathered()
+    engines = {model.name: model.engine for model in plan.models if not isinstance(model, Remote)}
     coded = dict(zip(on_disk, held.coded, strict=False))
     with Servers() as servers:  # ended before the weights are loaded here
         for name, weights in on_disk.items() if "answers" in needed else ():
-            gathered.said[name] = asking.answers(name, weights, tuned, coded[name], servers)
+            gathered.said[name] = asking.answers(name, weights, tuned, coded[name], servers, engines[name])
     for name, weights in on_disk.items() if "likelihoods" in needed else ():
         gathered.liked[name] = asking.likelihoods(name, weights, tuned, coded[name])
     for model in plan.models:
@@ -176,61 +206,13 @@ def ask(asking: Asking, plan: Plan, held: Held, on_disk: Mapping[str, Weights], 
     return gathered
 
 
-def write_predictions(run: Run, held: Held, gathered: Gathered) -> None:
-    """Write what each model said and how it scored the rows that count."""
-    for name, said in gathered.said.items():
-        write_jsonl(run.output / "predictions" / f"{name}.jsonl", rows((case.id, said[case.id]) for case in held.cases))
-    for name, liked in gathered.liked.items():
-        lines = ({"id": each, "nats": liked[each][0], "tokens": liked[each][1], "bytes": held.bytes_of[each]} for each in held.places)
-        write_jsonl(run.output / "predictions" / f"{name}.likelihood.jsonl", lines)
-
-
-def write_scores(run: Run, measures: Sequence[Measure]) -> None:
-    """Write what each row counted for each figure, by model: what `mlx eval diff` compares."""
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for measure in measures:
-        better = "lower" if measure.lower_is_better else "higher"
-        for model, scored in measure.rows.items():
-            lines.setdefault(model, []).extend(
-                {"id": row.id, "metric": measure.name, "value": row.value, "weight": row.weight, "why": row.why, "better": better}
-                for row in scored
-            )
-    for model, scores in lines.items():
-        write_jsonl(run.output / "scores" / f"{model}.jsonl", scores)
-
-
 def _likelihoods(held: Held, liked: Mapping[str, tuple[float, int]]) -> list[Row]:
-    return [Row(each, *held.places[each], liked[each][0], liked[each][1]) for each in held.places if liked[each][1]]
-
-
-def publish(run: Run, found: Mapping[str, Any]) -> None:
-    """Write the figures, the plots and the report, and note the verdict for the command line."""
-    write_text(run.output / "metrics.json", _indented(found))
-    report = list(blocks(found, run.name, plots(run.output, found)))
-    write_text(run.output / "report.md", markdown(report))
-    write_text(run.output / "report.html", page(report, run.output, f"{run.name}: evaluation"))
-    run.info |= {
-        "verdict": found["verdict"],
-        "gates": found["gates"],
-        "table": summary_table(found),
-        "figures": {figure["name"]: {model: each["value"] for model, each in figure["models"].items()} for figure in found["metrics"]},
-        "missing": found["missing"],
-        "settings": found["settings"],
-    }
-    for gate in found["gates"]:
-        if gate["verdict"] != "pass":
-            run.log.warning("gate %s: %s: %s", gate["verdict"], gate["metric"], gate["why"])
+    return [Row(each, *held.places[each], liked[each][0], liked[each][1]) for each in held.bytes_of if liked[each][1]]
 
 
 def documents_of(run: Run) -> dict[str, str]:
     """The document of each record."""
     return {record.id: str(record.meta.get("source") or record.id) for record in _records(run)}
-
-
-def _indented(found: Mapping[str, Any]) -> str:
-    import json
-
-    return json.dumps(json.loads(to_json(found)), indent=2, ensure_ascii=False) + "\n"
 
 
 def _records(run: Run) -> Iterator[Record]:

@@ -35,6 +35,7 @@ class Grounded(Config):
     an answer's claims found, and `grounded.coverage` the share of the reference's claims that the answer makes too: to say nothing
     is grounded, and covers nothing. Rules and no model: a figure worked out from results, other than the length of a list,
     counts as found nowhere. A number where a result has another under a key of the same words is listed as a contradiction.
+    Shares of claims as in Min et al. 2023, "FActScore", whose claims a model takes apart and looks up.
     """
 
     type: Literal["grounded"] = "grounded"

@@ -8,7 +8,7 @@ from src.core.errors import MlxError
 from src.core.ledger import Drop
 from src.core.records import Example
 from src.core.run import Run
-from src.eval.cases import Case, cases, group
+from src.eval.cases import Case, cases, group, is_besides
 from src.models.template import Encoded, UnfitError, encode, prompt_ids
 
 
@@ -42,6 +42,7 @@ class Held:
     coded: list[Coded] = field(default_factory=list)
     """In the order of the coders."""
     bytes_of: dict[str, int] = field(default_factory=dict)
+    """UTF-8 bytes of what the assistant said, by example that has a likelihood."""
     places: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     """Group and tags, by example."""
 
@@ -53,7 +54,8 @@ class Held:
                 gone.setdefault(case.example, unanswered[case.id])
         self.cases = [case for case in self.cases if case.example not in gone]
         for name in gone:
-            del self.places[name], self.bytes_of[name]
+            del self.places[name]
+            self.bytes_of.pop(name, None)
         return [Drop(name, "unanswered", why) for name, why in gone.items()]
 
 
@@ -87,9 +89,9 @@ def _hold_one(held: Held, example: Example, place: str, coders: Sequence[Coder])
     for into, coded in zip(held.coded, found, strict=True):
         into.prompts |= coded.prompts
         into.encoded |= coded.encoded
-    first = found[0].encoded[name]
-    spoken = [token for token, counts in zip(first.ids, first.mask, strict=True) if counts]
-    held.bytes_of[name] = len(coders[0].tokenizer.decode(spoken, skip_special_tokens=True).encode())
+    if encoded := found[0].encoded.get(name):
+        spoken = [token for token, counts in zip(encoded.ids, encoded.mask, strict=True) if counts]
+        held.bytes_of[name] = len(coders[0].tokenizer.decode(spoken, skip_special_tokens=True).encode())
     held.cases += turns
     held.places[name] = (place, tuple(example.get("tags") or ()))
     return None
@@ -98,12 +100,13 @@ def _hold_one(held: Held, example: Example, place: str, coders: Sequence[Coder])
 def _coded(example: Example, turns: Sequence[Case], coder: Coder) -> Coded | Drop:
     name, tools = example["id"], example.get("tools") or []
     try:
-        encoded = encode(coder.tokenizer, example["messages"], tools)
         prompts = {turn.id: prompt_ids(coder.tokenizer, turn.history, tools) for turn in turns}
+        encoded = None if is_besides(example) else encode(coder.tokenizer, example["messages"], tools)
     except UnfitError as error:
         return Drop(name, error.fault.reason, error.fault.detail)
-    if not turns or not any(encoded.mask):
+    if not turns or (encoded and not any(encoded.mask)):
         return Drop(name, "no_assistant_turn")
-    if len(encoded.ids) > coder.context:
-        return Drop(name, "too_long", f"{len(encoded.ids)} tokens, and the model's context is {coder.context}")
-    return Coded(prompts, {name: encoded})
+    longest = max(map(len, [*prompts.values(), *([encoded.ids] if encoded else [])]))
+    if longest > coder.context:
+        return Drop(name, "too_long", f"{longest} tokens, and the model's context is {coder.context}")
+    return Coded(prompts, {name: encoded} if encoded else {})

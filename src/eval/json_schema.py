@@ -28,7 +28,10 @@ def sound(form: dict[str, Any]) -> dict[str, Any]:
 
 
 class JsonSchema(Config):
-    """Answers that are JSON and nothing else, a code fence aside, and that fit a JSON Schema: `json_schema.valid`, `json_schema.fits`."""
+    """Answers that are JSON and nothing else, a code fence aside, and that fit a JSON Schema: `json_schema.valid`, `json_schema.fits`.
+
+    JSON Schema 2020-12 (json-schema.org), unless the schema names another draft; by the package jsonschema.
+    """
 
     type: Literal["json_schema"] = "json_schema"
     form: Annotated[dict[str, Any], AfterValidator(sound)]

@@ -11,7 +11,10 @@ from src.eval.measure import Evidence, Finding
 
 
 class Length(Config):
-    """Share of answers within bounds, and how far their length is from the reference's, as a share of it: `length.within`, `length.gap`."""
+    """Share of answers within bounds, and how far their length is from the reference's, as a share of it: `length.within`, `length.gap`.
+
+    Read it beside a judge's figures: judges prefer long answers (Dubois et al. 2024, "Length-Controlled AlpacaEval").
+    """
 
     type: Literal["length"] = "length"
     min_words: int = Field(1, ge=0)

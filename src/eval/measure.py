@@ -96,6 +96,8 @@ class Evidence:
     seed: int
     cache: Path = Path()
     """A folder in which answers that were paid for stay."""
+    accepted: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Calls that count as right, by example, where a suite of prompts says so."""
     classified: Sequence[Classified] = ()
     """Rows that a classifier was asked about."""
     labels: tuple[str, ...] = ()

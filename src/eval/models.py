@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from src.core.config import Config, Cosmetic, InputPath
+from src.eval.engine import EngineChoice
 from src.eval.measure import BASE, TUNED
 from src.llm.backend import Backend
 
@@ -15,22 +16,20 @@ class BaseModel(Config):
     """The base model without its training."""
 
     type: Literal["base"] = "base"
-
-    @property
-    def name(self) -> str:
-        """What report and gates call it."""
-        return BASE
+    name: Name = BASE
+    """What report and gates call it."""
+    engine: EngineChoice | None = None
+    """What generates its answers; `eval.engine` if unset."""
 
 
 class TunedModel(Config):
     """The model that was trained; gates judge it."""
 
     type: Literal["tuned"] = "tuned"
-
-    @property
-    def name(self) -> str:
-        """What report and gates call it."""
-        return TUNED
+    name: Name = TUNED
+    """What report and gates call it."""
+    engine: EngineChoice | None = None
+    """What generates its answers; `eval.engine` if unset."""
 
 
 class Release(Config):
@@ -41,6 +40,8 @@ class Release(Config):
     """What report and gates call it."""
     path: InputPath
     """The folder, with its manifest.json."""
+    engine: EngineChoice | None = None
+    """What generates its answers; `eval.engine` if unset."""
 
 
 class Remote(Config):

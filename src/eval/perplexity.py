@@ -10,7 +10,11 @@ from src.eval.measure import Evidence, Finding, Measure, Row
 
 
 class Perplexity(Config):
-    """Perplexity over the assistant's tokens, by teacher forcing: per token, and per byte for other tokenizers to compare with."""
+    """Perplexity over the assistant's tokens, by teacher forcing: per token, and per byte for other tokenizers to compare with.
+
+    E to the mean negative log-likelihood (Jelinek et al. 1977, "Perplexity: a measure of the difficulty of speech recognition
+    tasks"); by byte as in Gao et al. 2020, "The Pile". Of each document that more than one row is from, too.
+    """
 
     type: Literal["perplexity"] = "perplexity"
 

@@ -10,6 +10,7 @@ from src.llm.asking.standing import Ask, Outcome, Standing
 from src.llm.asking.task import Task
 from src.llm.backend import Backend
 from src.llm.client import BackendError, Client
+from src.llm.moderation import ModerationBackend
 
 CACHE = "opinions.sqlite"
 CUT = 6000
@@ -25,7 +26,7 @@ def opinions(
     texts: Sequence[str],
     task: Task,
     *,
-    backend: Backend,
+    backend: Backend | ModerationBackend,
     cache: Path,
     concurrency: int = 8,
     votes: int = 1,
@@ -59,7 +60,7 @@ def opinions(
     return {text: each for text, each in found.items() if not isinstance(each, Ask)}, calls.figures()
 
 
-def _opened(backend: Backend) -> Client:
+def _opened(backend: Backend | ModerationBackend) -> Client:
     try:
         return backend.open()
     except BackendError:

@@ -48,7 +48,7 @@ class ToolCalls(Config):
         """Shares of turns that call a tool; of expected arguments; of turns with tools at hand; and of those that should call none."""
         calling = [case for case in evidence.cases if case.calls]
         plain = [case for case in evidence.cases if case.tools and case.opens and not case.calls]
-        published = self._published()
+        published = {**evidence.accepted, **self._published()}
 
         def ast(case: Case, parsed: Parsed) -> str:
             wanted = published.get(case.example) or [accepted_of(call) for call in case.calls]

@@ -21,6 +21,15 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def key_for(url: str, name: str | None) -> str:
+    """The key in the environment variable `name`; none where no variable is named, or this machine's own server has none."""
+    import os
+
+    if not name or (is_loopback(url) and not os.environ.get(name, "").strip()):
+        return "none"
+    return secret(name, f"the key for {url}")
+
+
 class OpenAIBackend(Config):
     """Talks to a server with OpenAI's chat API; OpenRouter: base_url https://openrouter.ai/api/v1, api_key_env OPENROUTER_API_KEY."""
 
@@ -48,17 +57,12 @@ class OpenAIBackend(Config):
 
     def open(self) -> Client:
         """Connect; fails where the key is missing."""
-        import os
-
         from src.llm.openai_client import OpenAIClient
 
-        key = "none"
-        if self.api_key_env and not (is_loopback(self.base_url) and not os.environ.get(self.api_key_env, "").strip()):
-            key = secret(self.api_key_env, f"the key for {self.base_url}")
         return OpenAIClient(
             base_url=self.base_url,
             model=self.model,
-            key=key,
+            key=key_for(self.base_url, self.api_key_env),
             timeout=self.timeout,
             max_retries=self.max_retries,
             trusts_environment=not is_loopback(self.base_url),

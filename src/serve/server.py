@@ -1,6 +1,7 @@
 """Runs the server from the first listening to the last answer, and tells others on this machine where it is."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from src.core.manifest import Manifest, now
 
 FILE = "server.json"
 DRAIN = 30  # seconds that answers under way get to end once the server is asked to
+THRESHOLDS = gc.get_threshold()
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -54,6 +56,19 @@ class Server(uvicorn.Server):
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and from then on look after what requests leave behind alone: what was imported stays."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(5_000, 20, 50)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, and leave the process as it was."""
+        await super().shutdown(sockets)
+        gc.unfreeze()
+        gc.set_threshold(*THRESHOLDS)
 
     def run_on(self, listening: socket.socket) -> None:
         """Serve until stopped; in a notebook, whose own loop runs already, from a thread that its stop button ends."""

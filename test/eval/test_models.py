@@ -140,3 +140,11 @@ def test_an_earlier_release_stands_beside_the_new_one(project):
     assert found["perplexity"]["models"]["v1"] == found["perplexity"]["models"]["tuned"]
     assert found["perplexity"]["models"]["v1"] != found["perplexity"]["models"]["base"]
     assert list(read_jsonl(OUT / "predictions/v1.jsonl")) == list(read_jsonl(OUT / "predictions/tuned.jsonl"))
+
+
+def test_a_model_may_have_an_engine_of_its_own(project):
+    models = "[{type: tuned}, {type: tuned, name: again, engine: {type: transformers}}]"
+    evaluate(evaluate.load(project(f"{{models: {models}, max_new_tokens: 8, metrics: [{{type: tool_calls}}]}}")))
+    assert list(read_jsonl(OUT / "predictions/again.jsonl")) == list(read_jsonl(OUT / "predictions/tuned.jsonl"))
+    settings = json.loads((OUT / "metrics.json").read_text())["settings"]
+    assert (settings["engine"], settings["engines"]) == ("transformers", {"again": "transformers"})

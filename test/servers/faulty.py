@@ -337,6 +337,7 @@ class Faulty:
     """Moods of the next requests; then `mood`."""
     seen: list[dict] = field(default_factory=list)
     """Bodies of the requests so far."""
+    raw: list[bytes] = field(default_factory=list)
     headers: list[dict] = field(default_factory=list)
     left: int = 0
     """Answers whose client left before their end."""
@@ -412,6 +413,7 @@ class Faulty:
             models = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "faulty"}]}
             return await request.reply(models if request.path.endswith("/models") else {}, status)
         self.seen.append(request.asked)
+        self.raw.append(request.body)
         self.headers.append(request.headers)
         mood = self.script.pop(0) if self.script else self.mood
         work = asyncio.ensure_future(MOODS[mood](request))

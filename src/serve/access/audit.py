@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from src.serve.access.strength import strong
 
 SEAL = "hash"
@@ -36,6 +38,8 @@ class AuditLog:
         self._head = os.open(self.path.with_suffix(".head"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._number, self._last, self._size, self._synced = 0, "", 0, 0
         self._lock = threading.Lock()
+        self.at_once = fsync != "line"
+        """Whether a line is done with once it is written."""
         self.write({"event": "open", "pid": os.getpid(), "keyed": key is not None, "before": before})
 
     def write(self, entry: dict[str, Any]) -> None:
@@ -46,8 +50,9 @@ class AuditLog:
         """
         with self._lock:
             line = {"n": self._number + 1, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry, "prev": self._last}
-            seal = sealed(line, self._key)
-            data = (json.dumps(line | {SEAL: seal}, ensure_ascii=True) + "\n").encode()
+            text = spelled(line)
+            seal = _seal(text, self._key)
+            data = text[:-1] + f',"{SEAL}":"{seal}"}}\n'.encode()
             if os.write(self._file, data) < len(data):
                 os.ftruncate(self._file, self._size)
                 raise OSError(28, "the disk did not take a line of the audit log")
@@ -83,8 +88,20 @@ class AuditLog:
 
 def sealed(line: dict[str, Any], key: bytes | None) -> str:
     """The seal of a line, its own left out: HMAC-SHA256 with the key, or SHA-256 without."""
-    text = json.dumps({name: value for name, value in line.items() if name != SEAL}, ensure_ascii=True, sort_keys=True).encode()
-    return hmac.new(key, text, hashlib.sha256).hexdigest() if key else hashlib.sha256(text).hexdigest()
+    return _seal(spelled({name: value for name, value in line.items() if name != SEAL}), key)
+
+
+def spelled(line: dict[str, Any]) -> bytes:
+    """A line in the one way that it is sealed in: sorted, without spaces, in ASCII."""
+    try:
+        text = orjson.dumps(line, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # half a character in a path
+        text = b"\xff"
+    return text if text.isascii() else json.dumps(line, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _seal(text: bytes, key: bytes | None) -> str:
+    return hmac.digest(key, text, "sha256").hex() if key else hashlib.sha256(text).hexdigest()
 
 
 def audit_key(name: str | None) -> bytes | None:

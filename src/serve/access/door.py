@@ -27,6 +27,7 @@ LOG = logging.getLogger("mlx.serve")
 MOST_HEADERS = 100
 LEFT = 499
 """What counts as the status of an answer whose client left before it began."""
+_FRAMES = (b"content-length", b"transfer-encoding")
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 
@@ -37,6 +38,8 @@ class Guard:
         self.identify = identify
         self.limits = limits
         self.audit = audit
+        self.at_once = limits.at_once and (audit is None or audit.at_once)
+        """Whether nothing at the end of a request waits, so that nothing can cut it off."""
         self.wrong_keys = WrongKeys(identify.access.wrong_keys_per_minute)
 
     def write(self, entry: dict[str, Any], *, must: bool = True) -> None:
@@ -124,7 +127,8 @@ class Door:
             nonlocal ended
             if not ended:
                 ended = True
-                await asyncio.shield(self._end(guard, visit, answer, status, told))
+                ending = self._end(guard, visit, answer, status, told)
+                await (ending if guard.at_once else asyncio.shield(ending))
 
         try:
             guard.write({"event": "request", "decision": "allowed", **told})
@@ -156,7 +160,15 @@ class Door:
 
     def _small(self, scope: Scope) -> None:
         headers = scope["headers"]
-        size = sum(len(key) + len(value) for key, value in headers) + len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        framed = 0
+        for key, value in headers:
+            size += len(key) + len(value)
+            framed += key in _FRAMES
+        if framed > 1:  # a proxy before us may have taken the other one, and see two requests where we see one
+            raise RequestError(
+                400, "content-length and transfer-encoding exclude each other", code="bad_framing", headers={"connection": "close"}
+            )
         if size > self.max_headers or len(headers) > MOST_HEADERS:
             raise RequestError(
                 431, f"the headers are larger than {self.max_headers:,} bytes or more than {MOST_HEADERS}", code="headers_too_large"
@@ -178,8 +190,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.began = time.perf_counter()
-            headers = [(key, value) for key, value in message.get("headers", ()) if key.lower() != b"x-request-id"]
-            message = {**message, "headers": [*headers, (b"x-request-id", self.request_id.encode())]}
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
         elif self.before_end and not message.get("more_body"):
             await self.before_end()
         await self._send(message)
@@ -187,5 +198,7 @@ class _Answer:
 
 def _request_id(scope: Scope) -> str:
     """The client's own where it is harmless, else a new one."""
-    given = next((value for key, value in scope["headers"] if key.lower() == b"x-request-id"), b"")
-    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
+    for key, value in scope["headers"]:
+        if key == b"x-request-id" and _ID.fullmatch(value):
+            return bytes(value).decode()
+    return secrets.token_hex(8)

@@ -4,14 +4,17 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.core.errors import MlxError
 from src.serve.access.caller import Caller
 from src.serve.access.keys import MARK, Keys
 from src.serve.access.settings import Access
 from src.serve.access.strength import strong
-from src.serve.access.tokens import Tokens
 from src.serve.request import RequestError
+
+if TYPE_CHECKING:
+    from src.serve.access.tokens import Tokens
 
 LOG = logging.getLogger("mlx.serve")
 LONGEST = 8192  # characters of a token
@@ -85,7 +88,7 @@ class Identify:
         return Caller(number, name, role, self.access.roles[role], "key" if via == "key" else "jwt")
 
 
-def tokens_of(access: Access) -> Tokens | None:
+def tokens_of(access: Access) -> "Tokens | None":
     """What checks signed tokens, where they are taken.
 
     Raises:
@@ -93,6 +96,8 @@ def tokens_of(access: Access) -> Tokens | None:
     """
     if access.jwt is None:
         return None
+    from src.serve.access.tokens import Tokens  # 9 MB, which only those need who take them
+
     name = access.jwt.secret_env
     return Tokens(access.jwt, strong(os.environ.get(name, "").strip(), name) if access.jwt.algorithm == "HS256" else None)
 

@@ -18,6 +18,9 @@ Standing = dict[str, int]
 class Limits(Protocol):
     """Counts requests and tokens of each caller; a count and its check are one step, so that none slips between them."""
 
+    at_once: bool
+    """Whether nothing in it waits for anything outside."""
+
     async def enter(self, caller: Caller, ticket: str) -> None:
         """Count a request and hold its place; raises a RequestError (429) where there is no room."""
 

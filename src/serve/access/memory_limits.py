@@ -38,6 +38,8 @@ class _Book:
 class InMemory:
     """Exact counts: any 60 seconds hold at most a minute's worth."""
 
+    at_once = True
+
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._books: dict[str, _Book] = {}

@@ -1,7 +1,8 @@
 """Counts the tokens of an answer while its bytes pass, and keeps its text where that is wanted."""
 
-import json
 from typing import Any
+
+import orjson
 
 
 class Meter:
@@ -62,7 +63,7 @@ class Meter:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        found = orjson.loads(data)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

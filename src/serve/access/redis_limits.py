@@ -86,6 +86,8 @@ return {tostring(redis.call('ZCOUNT', requests, now - 60, '+inf')), tostring(min
 class InRedis:
     """Exact counts over all servers that share a Redis."""
 
+    at_once = False
+
     def __init__(self, settings: RedisLimits, address: str) -> None:
         """Prepare; nothing is connected yet.
 

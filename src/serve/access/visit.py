@@ -1,5 +1,6 @@
 """One request of somebody who was let in, from what it may need at most to what it used."""
 
+import itertools
 import secrets
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from src.serve.access.limits import Limits
 from src.serve.access.meter import Meter
 from src.serve.request import CLASSIFY, EMBEDDINGS, Call, RequestError
 
+_PROCESS, _NUMBERS = secrets.token_hex(8), itertools.count()  # a ticket is its own among all servers
 TEMPLATE = 256
 """Tokens that a chat template may add; beyond them no text has more tokens than bytes."""
 
@@ -19,7 +21,7 @@ class Visit:
     caller: Caller
     limits: Limits
     request_id: str
-    ticket: str = field(default_factory=lambda: secrets.token_hex(8))
+    ticket: str = field(default_factory=lambda: f"{_PROCESS}{next(_NUMBERS):x}")
     model: str | None = None
     meter: Meter | None = None
     refused: str | None = None

@@ -21,6 +21,8 @@ PULSE = 1.0  # seconds between two looks
 PAUSE = 30.0  # seconds before another try with a process that never answered
 STARTUP = 120.0  # seconds until it answers, though it may still be loading
 PATIENCE = 5.0  # seconds that a look may take
+LONGEST_PATH = 100
+"""Bytes that the path of a socket may have, more or less."""
 ALWAYS = 1_000_000
 """Restarts: who watches it has nothing better to do."""
 
@@ -107,8 +109,8 @@ class Keeper:
 
 
 def _short(path: Path) -> Path:
-    """The same path from the working folder where that is shorter: sockets may not have long names."""
-    return min(path, Path(os.path.relpath(path)), key=lambda each: len(str(each)))
+    """The same path from the working folder where it is too long for a socket."""
+    return path if len(os.fsencode(path)) < LONGEST_PATH else Path(os.path.relpath(path))
 
 
 def answers(path: Path) -> bool:

@@ -47,7 +47,7 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
 
 async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) -> tuple[Reply, Model, int]:
     tries = 0
-    failure: RequestError = unknown(call.model, gateway.names)
+    failure: RequestError | None = None
     for name in decision.to:
         model = gateway.models[name]
         try:
@@ -57,6 +57,7 @@ async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) 
             failure = error
             continue
         return reply, model, tries + reply.tries
+    failure = failure or unknown(call.model, gateway.names)
     failure.headers |= {"x-mlx-route": decision.header(decision.to[-1]), "x-mlx-tries": str(tries)}
     raise failure
 

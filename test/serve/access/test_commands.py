@@ -118,7 +118,7 @@ def test_the_audit_log_is_checked_and_a_changed_line_is_named(mlx, web, guarded,
     out, _, code = mlx("audit", "verify")
     assert code == 0 and "4 lines in 1 chains, 0 faults" in out
     (path,) = (folder / "audit").glob("*.jsonl")
-    path.write_text(path.read_text().replace('"role": "user"', '"role": "root"', 1))
+    path.write_text(path.read_text().replace('"role":"user"', '"role":"root"', 1))
     out, _, code = mlx("audit", "verify")
     assert code == 1 and f"{path}:2: was changed" in out
 

@@ -5,9 +5,9 @@ const KEY = "mlx-key";
 let key = sessionStorage.getItem(KEY) || "";
 
 export class ApiError extends Error {
-  constructor(status, message, { code = null, param = null, headers = null } = {}) {
+  constructor(status, message, { code = null, param = null, headers = null, told = {} } = {}) {
     super(message);
-    Object.assign(this, { status, code, param, headers });
+    Object.assign(this, { status, code, param, headers, told });
   }
 }
 
@@ -33,18 +33,19 @@ export async function request(path, { body, signal, method = body === undefined 
   const found = await response.json().catch(() => ({}));
   const error = found.error ?? {};
   if (response.status === 401) document.dispatchEvent(new CustomEvent("mlx-key-wanted"));
-  throw new ApiError(response.status, error.message ?? `status ${response.status}`, { ...error, headers: response.headers });
+  throw new ApiError(response.status, error.message ?? `status ${response.status}`, { ...error, headers: response.headers, told: found });
 }
 
 export const json = async (path, settings) => (await request(path, settings)).json();
 
-// What there may be or not: null where this key may not see it, or the server has no such thing.
+// What there may be or not: null where this key may not see it, or the server has no such thing. A server that is not ready
+// says so with a 503 that tells the rest all the same.
 export async function perhaps(path, read = "json") {
   try {
     return await (await request(path))[read]();
   } catch (error) {
-    if (error instanceof ApiError && error.status !== 0) return null;
-    throw error;
+    if (error.status === 0 || !(error instanceof ApiError)) throw error;
+    return error.status === 503 && error.told.models ? error.told : null;
   }
 }
 

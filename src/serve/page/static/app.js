@@ -24,7 +24,7 @@ async function loadModels() {
   try {
     models = (await json("v1/models")).data;
   } catch (error) {
-    notice(error.status === 401 ? "" : error.message);
+    if (error.status !== 401) notice(error.message);
     return;
   }
   notice("");

@@ -21,7 +21,7 @@ export function startChat() {
   const text = byId("text");
   byId("composer").addEventListener("submit", (event) => {
     event.preventDefault();
-    if (text.value.trim() && !under_way) say(text.value.trim());
+    if (text.value.trim() && !under_way && byId("model").value) say(text.value.trim());
   });
   text.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

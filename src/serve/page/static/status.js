@@ -23,7 +23,7 @@ export function watchStatus(on) {
 async function look() {
   const mine = (timer = setTimeout(() => {}, 0));
   try {
-    const [health, text, memory, budget] = await Promise.all([perhaps("health/ready").then((found) => found ?? perhaps("health")), perhaps("metrics", "text"), perhaps("v1/memory"), perhaps("v1/budget")]);
+    const [health, text, memory, budget] = await Promise.all([perhaps("health/ready"), perhaps("metrics", "text"), perhaps("v1/memory"), perhaps("v1/budget")]);
     draw(health, readMetrics(text ?? ""), memory, budget);
     byId("as-of").textContent = `As of ${new Date().toLocaleTimeString("en-GB")}.`;
   } catch (error) {
