@@ -9,7 +9,7 @@ import aiohttp
 
 from src.llm.openai import is_loopback
 from src.llm.patience import retry_after
-from src.serve.engines.breaker import Breaker
+from src.serve.engines.breaker import LONGEST, Breaker
 from src.serve.engines.part import UpstreamPart
 from src.serve.engines.stream import Stream
 from src.serve.reply import SSE, Reply
@@ -182,7 +182,7 @@ class Upstream:
         return self._absent(words, 502, "upstream_error")
 
     def _absent(self, words: str, status: int, code: str, *, after: float | None = None) -> UnavailableError:
-        headers = {"retry-after": str(max(1, round(after)))} if after else {}
+        headers = {"retry-after": str(max(1, round(min(after, LONGEST))))} if after else {}
         error = UnavailableError(status, f"{self.name} {words}; try again later", kind="server_error", code=code, headers=headers)
         error.after = after
         return error
