@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from src.serve.engine import Engine
 from src.serve.gateway.decision import Decision
@@ -28,6 +28,10 @@ class Router(Protocol):
 class Remembers(Protocol):
     """Puts what is remembered into a call."""
 
+    @property
+    def state(self) -> str:
+        """`ready`, or what it is instead."""
+
     async def run(self) -> None:
         """Keep what it needs, as long as the server runs."""
 
@@ -50,6 +54,9 @@ class Holds(Protocol):
 
     def hold(self, name: str) -> AbstractAsyncContextManager[None]:
         """Have the model loaded in the block; raises UnavailableError where there is no room in time."""
+
+    def status(self) -> list[dict[str, Any]]:
+        """Each model with its state and what it takes, for people."""
 
 
 class Direct:

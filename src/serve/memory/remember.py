@@ -25,6 +25,11 @@ class Remember:
     def __init__(self, link: MemoryLink) -> None:
         self.link = link
 
+    @property
+    def state(self) -> str:
+        """`ready`, or what it is instead."""
+        return self.link.state
+
     async def run(self) -> None:
         """Keep the process that has the memory."""
         await self.link.keeper.run()
