@@ -1,7 +1,7 @@
 """What a stage is handed while it runs: where to read and write, a ledger, a log, progress, resumable pieces."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
@@ -45,6 +45,7 @@ class Run:
         inputs: dict[str, tuple[Upstream, ...]],
         fresh: bool = False,
         reread: Callable[[], Config] | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.stage = stage
         self.name = name
@@ -60,6 +61,8 @@ class Run:
         """Whether someone asked to begin anew, whatever is there."""
         self.reread = reread
         """Reads the stage's config anew, for a service that takes up changes; raises a ConfigError where it is not sound."""
+        self.arguments = list(arguments)
+        """The project's file and the overrides, for a process that loads the same settings."""
         self.ledger = Ledger(output)
         self.log = logging.getLogger(f"mlx.{stage}")
         self.info: dict[str, Any] = {}

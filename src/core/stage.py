@@ -162,6 +162,11 @@ class Stage(Generic[C]):
             self.work(config, run)
         return self._manifest(config, run, key, {}, start)
 
+    def again(self, project: Project) -> Run:
+        """The run of a service for a worker of its: the folder is held by who started it, who has checked the inputs."""
+        output = self.folder(project.name)
+        return self._begin(project, output, output, self.inputs(project), fresh=True)
+
     def _begin(self, project: Project, output: Path, work: Path, inputs: dict[str, tuple[Upstream, ...]], *, fresh: bool = False) -> Run:
         return Run(
             stage=self.name,
@@ -173,6 +178,7 @@ class Stage(Generic[C]):
             inputs=inputs,
             fresh=fresh,
             reread=lambda: self.load(project.file, *project.overrides).section(self.name),
+            arguments=(project.file.as_posix(), *project.overrides),
         )
 
     def _manifest(self, config: C, run: Run, key: str, outputs: dict[str, str], start: float) -> Manifest:

@@ -8,6 +8,7 @@ from typing import Any
 
 from src.core.seeds import derive
 from src.eval.bootstrap import Interval, difference, estimate, interval
+from src.eval.cases import SUITE
 from src.eval.gates import Gate, Verdict, above, below, worst
 from src.eval.measure import BASE, TUNED, Finding, Measure, Row
 from src.eval.significance import flips, holm, mcnemar, seen, signs
@@ -100,7 +101,8 @@ def _tagged(measure: Measure, tag: str, seed: int) -> dict[str, Any]:
 
 
 def _tags(measure: Measure) -> list[str]:
-    return sorted({tag for rows in measure.rows.values() for row in rows for tag in row.tags})
+    found = {tag for rows in measure.rows.values() for row in rows for tag in row.tags}
+    return sorted(tag for tag in found if not tag.startswith(SUITE))  # whose figures stand by themselves
 
 
 def _change(

@@ -17,7 +17,7 @@ def pretrain_decoder(
 ) -> LlamaForCausalLM:
     """Teach a fresh Llama of two layers to go on with `texts`, token by token.
 
-    Returns the model in float32 on the CPU; the same arguments and thread count give the same weights.
+    Returns the model in float32 on the CPU; the same arguments give the same weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -46,7 +46,7 @@ def pretrain_encoder(
 ) -> BertForMaskedLM:
     """Teach a fresh BERT of two layers to guess hidden tokens of `texts`.
 
-    Returns the model in float32 on the CPU; the same arguments and thread count give the same weights.
+    Returns the model in float32 on the CPU; the same arguments give the same weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

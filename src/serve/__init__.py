@@ -1,6 +1,7 @@
 """Serve the trained model over an OpenAI-compatible API."""
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -15,6 +16,8 @@ from src.serve.engines.transformers import TransformersEngine
 from src.serve.memory import Memory
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from src.models.trained import Trained
 
 __all__ = ["ServeConfig", "serve"]
@@ -37,6 +40,8 @@ class ServeConfig(StageConfig):
     """Addresses or networks of proxies before the server, whose X-Forwarded-For tells a client's address; nobody else's is believed."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that answer, on one port. Limits are exact over several only where they are counted in Redis."""
     model_name: Name | None = None
     """What clients call the trained model; the project's name if unset."""
     max_body_mb: float = Field(default=2.0, gt=0, le=1024)
@@ -80,6 +85,20 @@ class ServeConfig(StageConfig):
                 raise ValueError(f"models.{name} has no `model`: set it to the folder of a training, as checkpoint/NAME/train")
         return self
 
+    @model_validator(mode="after")
+    def _several(self) -> "ServeConfig":
+        if self.workers == 1:
+            return self
+        for part in (self.engine, *self.models.values()):
+            if part and part.type == "transformers":
+                raise ValueError("each of several workers would load the transformers model: set workers: 1, or an engine of type vllm")
+        if self.access and self.access.limits.type == "memory" and any(role.limited for role in self.access.roles.values()):
+            raise ValueError(
+                f"{self.workers} workers would each count by themselves what a key may have {self.workers} times over: "
+                "set serve.access.limits: {type: redis}, or workers: 1"
+            )
+        return self
+
     def wants(self, role: str) -> bool:
         """The trained model is read only where it is served."""
         return self.engine is not None
@@ -97,52 +116,55 @@ def loopback(host: str) -> bool:
 def serve(config: ServeConfig, run: Run) -> None:
     """Serve the trained model, and others beside it, until stopped: OpenAI's API under /v1, and /health."""
     from src.core.secrets import redact
-    from src.serve.access.conversations import Conversations
     from src.serve.access.json_log import json_lines
-    from src.serve.access.open_guard import open_guard
-    from src.serve.app import application
-    from src.serve.control.control import Control
-    from src.serve.control.lineage import made_from
     from src.serve.control.steering import Steering
-    from src.serve.open_gateway import open_gateway
-    from src.serve.route import Patience
-    from src.serve.server import Server, announced, lineage, listen, url
+    from src.serve.server import announced, lineage, listen, url
 
-    trained = passed(run, classifies=config.engine.type == "classifier") if config.engine else None
+    trained = passed(run, config) if config.engine else None
     if not config.access and not loopback(config.host):
         run.log.warning("other machines reach this server, and it asks nobody for a password (serve.access)")
-    guard = open_guard(config.access, run.output) if config.access else None
-    asked = config.log_conversations
-    conversations = Conversations(asked, run.output / "conversations") if asked and asked.consent else None
-    gateway = open_gateway(config, trained, project=run.name, output=run.output)
+    made = lineage(trained.folder) if trained else {}
+    names = ([config.model_name or run.name] if trained else []) + list(config.models)
+    server = None
+    if config.workers == 1:
+        from src.serve.open_server import open_server
+
+        server = open_server(config, run, trained)
     listening = listen(config.host, config.port)
     Steering.forget(run.output)
-    behind = {gateway.names[0]: made_from(trained.folder)} if trained else {}
-    control = Control(gateway, guard, folder=run.output, config=config, reread=run.reread, lineage=behind)  # type: ignore[arg-type]
-    app = application(
-        gateway,
-        max_body=int(config.max_body_mb * 1e6),
-        hosts=None if config.allow_remote or not loopback(config.host) else frozenset({"localhost", "127.0.0.1", "[::1]", config.host}),
-        failed=lambda error: server.fail(error),
-        guard=guard,
-        max_headers=int(config.max_header_kb * 1e3),
-        patience=Patience(config.body_timeout, config.request_timeout),
-        conversations=conversations,
-        page=config.page,
-        control=control,
-    )
-    server = Server(app, proxies=config.trusted_proxies)
-    made = lineage(trained.folder) if trained else {}
-    with announced(run.output, url(listening), gateway.names[0], made), json_lines(config.log_format == "json"):
-        run.log.info("%s at %s/v1; Ctrl-C ends it", ", ".join(gateway.names), url(listening))
-        server.run_on(listening)
-    if server.failure:
+    with announced(run.output, url(listening), names[0], made), json_lines(config.log_format == "json"):
+        run.log.info("%s at %s/v1; Ctrl-C ends it", ", ".join(names), url(listening))
+        if server:
+            server.run_on(listening)
+        else:
+            _workers(config, run, trained, listening)
+    if server and server.failure:
         run.log.error("%s", redact(str(server.failure)))
         raise server.failure
     run.log.info("stopped")
 
 
-def passed(run: Run, *, classifies: bool = False) -> "Trained":
+def _workers(config: ServeConfig, run: Run, trained: "Trained | None", listening: "socket") -> None:
+    """Serve by several processes; engines that are processes themselves are kept here, once for all of them."""
+    from src.serve.access.open_guard import check
+    from src.serve.control.shared_counts import share_counts
+    from src.serve.open_gateway import kept
+    from src.serve.workers import Workers
+
+    with listening:
+        if config.access:
+            check(config.access, run.output)
+        share_counts(run.output / "counts")
+        launchers = kept(config, trained, project=run.name)
+        told = {
+            "project": run.arguments,
+            "log": (Path("log") / run.name / "serve.log").as_posix(),
+            "beside": {name: launcher.url for name, launcher in launchers.items()},
+        }
+        Workers(config.workers, told, listening, list(launchers.values())).run()
+
+
+def passed(run: Run, config: ServeConfig) -> "Trained":
     """The trained model, as long as it has not failed its evaluation, or somebody insists.
 
     Raises:
@@ -153,6 +175,7 @@ def passed(run: Run, *, classifies: bool = False) -> "Trained":
     from src.serve.server import failed_report
 
     model = run.input("model")
+    classifies = config.engine is not None and config.engine.type == "classifier"
     trained = (Classifier if classifies else Trained).of(model.path)
     if report := failed_report(folder(run.name, "eval"), model.fingerprint):
         if not run.fresh:

@@ -1,9 +1,14 @@
 """Makes the gateway of a project from its settings: every model opened, none of them loaded yet."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.core.errors import MlxError
+from src.llm.launcher import Launcher
+from src.serve.engine import Engine
+from src.serve.engines.vllm import VllmEngine
+from src.serve.engines.watched import Watched
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
 
@@ -13,8 +18,15 @@ if TYPE_CHECKING:
     from src.serve.memory.remember import Remember
 
 
-def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: str, output: Path) -> Gateway:
+def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: str, output: Path, beside: Mapping[str, str]) -> Gateway:
     """Open the project's own model, if it has one, all others, and the memory; its socket will lie in `output`.
+
+    Args:
+        config: The settings.
+        trained: What was trained, where it is served.
+        project: Its name.
+        output: The folder of the server.
+        beside: Addresses of engines that another process keeps, by the name of their model.
 
     Raises:
         MlxError: Where one of them cannot be had: no key, no training, no program.
@@ -25,13 +37,39 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
         name, longest = config.model_name or project, config.engine.max_new_tokens or config.max_new_tokens
         if name in config.models:
             raise MlxError(f"two models are called {name!r}: the trained one and one of serve.models", "set serve.model_name")
-        engine = config.engine.open(trained, name=name, max_new_tokens=longest, log=logs / f"{config.engine.type}.log")
+        if name in beside:
+            engine: Engine = Watched(beside[name], config.engine, name=name)  # type: ignore[arg-type]
+        else:
+            engine = config.engine.open(trained, name=name, max_new_tokens=longest, log=logs / f"{config.engine.type}.log")
         models[name] = Model(name, engine, config.engine, trained.system, longest)
     for name, part in config.models.items():
-        log = logs / f"{name.replace('/', '-').replace(':', '-')}.log"
-        engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=log)
+        if name in beside:
+            engine = Watched(beside[name], part, name=name)  # type: ignore[arg-type]
+        else:
+            engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
         models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens)
     return Gateway(models, memory=_memory(config, project, output, logs))
+
+
+def kept(config: "ServeConfig", trained: "Trained | None", *, project: str) -> dict[str, Launcher]:
+    """The engines that are processes of their own, by the name of their model: several workers share them.
+
+    Raises:
+        MlxError: Where one of them cannot be had.
+    """
+    logs, found = Path("log") / project, {}
+    if trained and isinstance(config.engine, VllmEngine):
+        longest = config.engine.max_new_tokens or config.max_new_tokens
+        name = config.model_name or project
+        found[name] = config.engine.launcher(trained, name=name, max_new_tokens=longest, log=logs / "vllm.log")
+    for name, part in config.models.items():
+        if isinstance(part, VllmEngine):
+            found[name] = part.launcher(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
+    return found
+
+
+def _log(logs: Path, name: str) -> Path:
+    return logs / f"{name.replace('/', '-').replace(':', '-')}.log"
 
 
 def _memory(config: "ServeConfig", project: str, output: Path, logs: Path) -> "Remember | None":

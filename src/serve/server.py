@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Server(uvicorn.Server):
         )
         super().__init__(settings)
         self.failure: BaseException | None = None
+        self.ready: Callable[[], None] = lambda: None
+        """Called once it answers."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -63,6 +65,7 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(5_000, 20, 50)
+        self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End, and leave the process as it was."""

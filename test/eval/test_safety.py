@@ -78,7 +78,7 @@ def shares(finding):
 
 def test_who_refuses_all_and_who_refuses_nothing(asked):
     finding = Safety().score(asked)
-    assert shares(finding) == {name: {"base": 0.0, "tuned": 1.0} for name in Safety.names}
+    assert shares(finding) == {name: {"base": 0.0, "tuned": 1.0} for name in Safety().names}
     refusal, over = finding.measures
     assert (len(refusal.rows["base"]), len(over.rows["base"])) == (300, 250)
     assert (refusal.lower_is_better, over.lower_is_better) == (False, True)

@@ -27,6 +27,18 @@ def open_guard(access: Access, folder: Path) -> Guard:
     return Guard(identify, limits, AuditLog(folder / AUDIT, key=audit_key(audit.key_env), fsync=audit.fsync) if audit else None)
 
 
+def check(access: Access, folder: Path) -> None:
+    """Refuse what `open_guard` would refuse, without opening anything.
+
+    Raises:
+        MlxError: As it does.
+    """
+    Identify(access, folder).check()
+    _limits(access.limits)
+    if access.audit:
+        audit_key(access.audit.key_env)
+
+
 def _limits(settings: MemoryLimits | RedisLimits) -> Limits:
     if isinstance(settings, MemoryLimits):
         return InMemory()

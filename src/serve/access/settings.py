@@ -31,6 +31,11 @@ class Role(Config):
     concurrent: Count | None = None
     """Requests at once, per key."""
 
+    @property
+    def limited(self) -> bool:
+        """Whether anything is counted."""
+        return any((self.requests_per_minute, self.tokens_per_minute, self.tokens_per_day, self.concurrent))
+
     def may_call(self, path: str) -> bool:
         """Whether `path` is among the routes."""
         return path in OWN or any(path == route or (route.endswith("/*") and path.startswith(route[:-1])) for route in self.routes)

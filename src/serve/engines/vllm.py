@@ -11,6 +11,7 @@ from src.serve.engines.part import UpstreamPart
 from src.serve.engines.source import trained_at
 
 if TYPE_CHECKING:
+    from src.llm.launcher import Launcher
     from src.models.trained import Trained
     from src.serve.engine import Engine
 
@@ -40,10 +41,15 @@ class VllmEngine(UpstreamPart):
 
     def open(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Engine":
         """Prepare the engine; it starts once it runs."""
+        from src.serve.proxied import Proxied
+
+        return Proxied(self.launcher(trained, name=name, max_new_tokens=max_new_tokens, log=log), self, name=name)
+
+    def launcher(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Launcher":
+        """Prepare the process."""
         from src.llm import vllm
         from src.llm.launcher import Launcher, free_port
         from src.models.load import load_tokenizer, pick_device
-        from src.serve.proxied import Proxied
         from src.serve.same_tokens import same_tokens
 
         trained = trained_at(self.model, trained)
@@ -72,7 +78,6 @@ class VllmEngine(UpstreamPart):
             gpu_memory_utilization=self.gpu_memory_utilization if cuda else None,
             extra=self.extra_args,
         )
-        launcher = Launcher(
+        return Launcher(
             command, port=port, log=log, startup_timeout=self.startup_timeout, restarts=self.restarts, environment=vllm.ENVIRONMENT
         )
-        return Proxied(launcher, self, name=name)
