@@ -14,6 +14,8 @@ from src.serve.access.settings import Access
 from src.serve.engines import EngineChoice, ModelChoice
 from src.serve.engines.transformers import TransformersEngine
 from src.serve.memory import Memory
+from src.serve.routing.room import Need, lacking
+from src.serve.routing.settings import Budgets, Routes
 
 if TYPE_CHECKING:
     from socket import socket
@@ -54,6 +56,10 @@ class ServeConfig(StageConfig):
     """Seconds that a client may take to send a request."""
     request_timeout: float = Field(default=600, gt=0)
     """Seconds that an answer may take, to its last byte."""
+    routes: Routes | None = None
+    """One model name whose requests are sent to the model that suits them; without it models are asked by their own names."""
+    residency: Budgets | None = None
+    """Memory that models may take together; those that say vram_gb or ram_gb are loaded and unloaded to keep to it."""
     memory: Memory | None = None
     """Files of markdown that answers draw on; none if unset."""
     page: bool = True
@@ -81,7 +87,7 @@ class ServeConfig(StageConfig):
         if self.model_name in self.models:
             raise ValueError(f"two models are called {self.model_name!r}: serve.model_name and one of serve.models")
         for name, part in self.models.items():
-            if part.type != "openai" and not part.model:
+            if part.type in ("transformers", "vllm", "classifier") and not part.model:
                 raise ValueError(f"models.{name} has no `model`: set it to the folder of a training, as checkpoint/NAME/train")
         return self
 
@@ -97,6 +103,19 @@ class ServeConfig(StageConfig):
                 f"{self.workers} workers would each count by themselves what a key may have {self.workers} times over: "
                 "set serve.access.limits: {type: redis}, or workers: 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _routed(self) -> "ServeConfig":
+        own = [self.model_name] if self.engine and self.model_name else []
+        if self.routes and (own or not self.engine):  # else the trained model has the project's name: checked once that is known
+            self.routes.check((*self.models, *own))
+        if self.residency and self.workers > 1:
+            raise ValueError("residency: what is loaded has one owner: set workers: 1, or leave residency out and let the engines decide")
+        room = Need(self.residency.vram_gb, self.residency.ram_gb) if self.residency else None
+        for name, part in self.models.items():
+            if room and (missing := lacking(Need(part.vram_gb, part.ram_gb), room)):
+                raise ValueError(f"models.{name} needs {missing} alone: give it less (fewer layers on the GPU), or raise residency")
         return self
 
     def wants(self, role: str) -> bool:

@@ -69,6 +69,8 @@ def application(
         told: dict[str, Any] = {"status": gateway.state, "model": gateway.names[0]}
         if len(gateway.models) > 1:
             told["models"] = {name: model.engine.state for name, model in gateway.models.items()}
+        if gateway.residency:
+            told["residency"] = gateway.residency.status()
         return JSONResponse(told, 200 if gateway.state in ("ready", "degraded") else 503)
 
     if control:
@@ -138,11 +140,12 @@ def _lifespan(
         running = [asyncio.create_task(engine.run()) for engine in engines]
         for task in running:
             task.add_done_callback(ended)
-        guarding = [asyncio.create_task(each.run()) for each in (guard, control, gateway.memory) if each]
+        guarding = [asyncio.create_task(each.run()) for each in (guard, control, gateway.memory, gateway.tasks, gateway.residency) if each]
         await asyncio.sleep(0)  # who needs no loading is ready for the first request
         yield
         for task in [*running, *guarding]:
             task.cancel()
+        await asyncio.gather(*(each.close() for each in (gateway.shadows, gateway.residency) if each))
         await asyncio.gather(*(engine.stop() for engine in engines))
         await asyncio.gather(*running, *guarding, return_exceptions=True)
         if guard:

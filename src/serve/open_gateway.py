@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from src.core.errors import MlxError
 from src.llm.launcher import Launcher
 from src.serve.engine import Engine
+from src.serve.engines.part import ModelPart
 from src.serve.engines.vllm import VllmEngine
 from src.serve.engines.watched import Watched
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
+from src.serve.routing.budget import Budget
+from src.serve.routing.opened import open_residency, open_routes
 
 if TYPE_CHECKING:
     from src.models.trained import Trained
@@ -41,14 +44,25 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
             engine: Engine = Watched(beside[name], config.engine, name=name)  # type: ignore[arg-type]
         else:
             engine = config.engine.open(trained, name=name, max_new_tokens=longest, log=logs / f"{config.engine.type}.log")
-        models[name] = Model(name, engine, config.engine, trained.system, longest)
+        models[name] = Model(name, engine, config.engine, trained.system, longest, tokenizer=_tokenizer(config.engine, trained))
     for name, part in config.models.items():
         if name in beside:
             engine = Watched(beside[name], part, name=name)  # type: ignore[arg-type]
         else:
             engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
-        models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens)
-    return Gateway(models, memory=_memory(config, project, output, logs))
+        models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens, tokenizer=_tokenizer(part, None))
+    gateway = Gateway(models, memory=_memory(config, project, output, logs), residency=open_residency(config, models))
+    if any(model.part.context for model in models.values()):
+        gateway.budget = Budget()
+    if config.routes:
+        open_routes(gateway, config.routes)
+    return gateway
+
+
+def _tokenizer(part: ModelPart, trained: "Trained | None") -> Path | None:
+    """Where the model's own tokenizer lies, as far as that is known and on this machine."""
+    found = part.tokenizer or (Path(trained.tokenizer) if trained else None)
+    return found if found and (part.tokenizer or (found / "tokenizer.json").exists()) else None
 
 
 def kept(config: "ServeConfig", trained: "Trained | None", *, project: str) -> dict[str, Launcher]:

@@ -49,7 +49,7 @@ class UnavailableError(RequestError):
 class Call:
     """A sound request, as fields and as it came. It is never changed; `changed` and its kin return another."""
 
-    __slots__ = ("_raw", "body", "fields", "headers", "metered", "path", "visit")
+    __slots__ = ("_raw", "body", "exact", "fields", "headers", "metered", "path", "tokens", "visit")
 
     def __init__(
         self,
@@ -73,6 +73,10 @@ class Call:
         """
         self.path, self.fields, self.body, self._raw = path, fields, body, raw
         self.headers, self.visit, self.metered = headers, visit, False
+        self.tokens: int | None = None
+        """Of its prompt, where they were counted."""
+        self.exact = False
+        """Whether they were counted with the model's own tokenizer."""
 
     @property
     def model(self) -> str:
@@ -105,6 +109,19 @@ class Call:
             {**self.body, **changes},
         )
         made.headers, made.visit, made.metered = self.headers, self.visit, self.metered
+        return made
+
+    def counted(self, tokens: int, *, exact: bool) -> "Call":
+        """Note how many tokens the prompt has."""
+        made = Call(self.path, self.fields, self.body, self._raw, headers=self.headers, visit=self.visit)
+        made.metered, made.tokens, made.exact = self.metered, tokens, exact
+        return made
+
+    def with_messages(self, places: Sequence[int]) -> "Call":
+        """Keep only the messages at these places."""
+        made = self.changed(messages=[self.body["messages"][place] for place in places])
+        said = [self.fields.messages[place] for place in places]  # type: ignore[union-attr]
+        made.fields = made.fields.model_copy(update={"messages": said})
         return made
 
     def with_system(self, prompt: str | None) -> "Call":

@@ -1,5 +1,8 @@
 """What the settings of all models behind the gateway have in common."""
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 
 from src.core.config import Config
@@ -10,6 +13,10 @@ class ModelPart(Config):
 
     context: int | None = Field(default=None, ge=16)
     """Tokens that a conversation may have, the answer included; as the engine has it if unset."""
+    tokenizer: Path | None = None
+    """Folder with the model's tokenizer.json and chat template, by which prompts are counted; the trained model's own, else an estimate."""
+    too_long: Literal["refuse", "trim"] = "refuse"
+    """What happens to a prompt longer than `context`: 400, or its oldest turns are left out and the header x-mlx-trimmed says so."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens, whatever a request asks for; no bound of ours if unset (the trained model: serve.max_new_tokens)."""
     max_body_mb: float | None = Field(default=None, gt=0, le=1024)

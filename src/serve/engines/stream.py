@@ -7,41 +7,73 @@ import aiohttp
 from src.serve.request import RequestError
 
 DONE = b"[DONE]"
+LAST = b"data: [DONE]\n\n"
+ENDS = (b"\n\n", b"\r\n\r\n")
+LARGEST = 16 << 20
+"""Bytes that one event may have: what never ends is not held for ever."""
 FINISHED = (b'"finish_reason":"', b'"finish_reason": "')
 TAIL = 4096  # bytes from the end in which a stream has to say that it is whole
 
 
 class Stream:
-    """Yields bytes. What breaks off is an error, and so is what ends without saying that it is whole."""
+    """Yields whole events. What breaks off is an error, and so is what ends without saying that it is whole.
+
+    Half an event is held until the rest has come: an error that follows it would be glued to it, and no client could read either.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse, first: bytes, name: str, left: Callable[[], None]) -> None:
         """`left` is called once, whichever way it ends."""
         self._response, self._first, self._name, self._left = response, first, name, left
         self._read = response.content.readany
-        self._tail = first
+        self._tail = b""
+        self._held = bytearray()
         self._ended = False
 
     def __aiter__(self) -> "Stream":
         return self
 
     async def __anext__(self) -> bytes:
-        """The next bytes."""
+        """The next events."""
+        while data := await self._next():
+            self._tail = data if len(data) >= TAIL else self._tail[-TAIL:] + data
+            if not self._held and data.endswith(ENDS):
+                return data
+            if whole := self._whole(data):
+                return whole
+        if self._ended:
+            raise StopAsyncIteration
+        self._end()
+        if DONE in self._tail:
+            rest = bytes(self._held)
+        elif any(mark in self._tail for mark in FINISHED):
+            rest = bytes(self._held) + (b"\n\n" if self._held else b"") + LAST  # some servers end without; clients wait for it
+        else:
+            raise self._broken("ended before its end", 502, "upstream_broke_off")
+        if not rest:
+            raise StopAsyncIteration
+        return rest
+
+    async def _next(self) -> bytes:
         if self._first:
             data, self._first = self._first, b""
             return data
         try:
-            data = await self._read()
+            return b"" if self._ended else await self._read()
         except TimeoutError:
             raise self._broken("fell silent", 504, "upstream_timeout") from None
         except (aiohttp.ClientError, OSError):
             raise self._broken("broke off", 502, "upstream_broke_off") from None
-        if data:
-            self._tail = data if len(data) >= TAIL else self._tail[-TAIL:] + data
-            return data
-        self._end()
-        if DONE not in self._tail and not any(mark in self._tail for mark in FINISHED):
-            raise self._broken("ended before its end", 502, "upstream_broke_off")
-        raise StopAsyncIteration
+
+    def _whole(self, data: bytes) -> bytes:
+        """The events that are whole with these bytes; the rest is held."""
+        held, before = self._held, len(self._held)
+        held += data
+        end = max(held.rfind(mark, max(0, before - 3)) + len(mark) if mark in held[max(0, before - 3) :] else 0 for mark in ENDS)
+        if not end and len(held) > LARGEST:
+            raise self._broken("has an event without end", 502, "upstream_broke_off")
+        whole = bytes(held[:end])
+        del held[:end]
+        return whole
 
     async def aclose(self) -> None:
         """Leave it, be it whole or not: what is not ends the upstream's work."""

@@ -9,7 +9,7 @@ import aiohttp
 
 from src.llm.openai import is_loopback
 from src.llm.patience import retry_after
-from src.serve.engines.breaker import Breaker
+from src.serve.engines.breaker import LONGEST, Breaker
 from src.serve.engines.part import UpstreamPart
 from src.serve.engines.stream import Stream
 from src.serve.reply import SSE, Reply
@@ -100,6 +100,9 @@ class Upstream:
             attempt += 1
             await asyncio.sleep(pause)
 
+    def _address(self, call: Call) -> str:
+        return self.url + call.path.removeprefix("/v1")
+
     def _spelled(self, call: Call) -> bytes:
         """The bytes to send: the client's own, unless the name or the longest answer differ."""
         changes: dict[str, object] = {} if self._model in (None, call.model) else {"model": self._model}
@@ -116,12 +119,10 @@ class Upstream:
         self.inflight += 1
         kept = False
         try:
-            response = await self._session.post(
-                self.url + call.path.removeprefix("/v1"), data=raw, headers=self._headers, allow_redirects=False
-            )
+            response = await self._session.post(self._address(call), data=raw, headers=self._headers, allow_redirects=False)
             try:
                 reply = await self._reply(call, response)
-                kept = isinstance(reply.body, Stream)
+                kept = not isinstance(reply.body, bytes)
             finally:
                 if not kept:
                     response.release() if response.content.at_eof() else response.close()
@@ -181,7 +182,7 @@ class Upstream:
         return self._absent(words, 502, "upstream_error")
 
     def _absent(self, words: str, status: int, code: str, *, after: float | None = None) -> UnavailableError:
-        headers = {"retry-after": str(max(1, round(after)))} if after else {}
+        headers = {"retry-after": str(max(1, round(min(after, LONGEST))))} if after else {}
         error = UnavailableError(status, f"{self.name} {words}; try again later", kind="server_error", code=code, headers=headers)
         error.after = after
         return error

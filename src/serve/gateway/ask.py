@@ -38,7 +38,9 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
     if call.visit:
         await call.visit.reserve(call, max(gateway.models[name].longest for name in decision.to), added=len(first.system or ""))
     reply, model, tries = await _first_that_answers(gateway, call, decision)
-    told |= {"x-mlx-route": f"{model.name}; {decision.why}", "x-mlx-tries": str(tries)}
+    if decision.shadow and gateway.shadows:
+        gateway.shadows.send(gateway, decision.shadow, call)
+    told |= {"x-mlx-route": decision.header(model.name), "x-mlx-tries": str(tries)}
     reply.headers = {**reply.headers, **told}
     return reply
 
@@ -56,7 +58,7 @@ async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) 
             continue
         return reply, model, tries + reply.tries
     failure = failure or unknown(call.model, gateway.names)
-    failure.headers |= {"x-mlx-route": f"{decision.to[-1]}; {decision.why}", "x-mlx-tries": str(tries)}
+    failure.headers |= {"x-mlx-route": decision.header(decision.to[-1]), "x-mlx-tries": str(tries)}
     raise failure
 
 
@@ -81,8 +83,9 @@ async def _asked(gateway: Gateway, model: Model, call: Call) -> Reply:
     call = call.with_system(model.system)
     if call.metered and call.stream:
         call = call.with_usage()
+    told: dict[str, str] = {}
     if gateway.budget:
-        call = await gateway.budget.fit(call, model)
+        call, told = await gateway.budget.fit(call, model)
     tally, start = model.tally, time.perf_counter()
     tally.asked += 1
     tally.inside += 1
@@ -93,6 +96,8 @@ async def _asked(gateway: Gateway, model: Model, call: Call) -> Reply:
         tally.failed += isinstance(error, UnavailableError)
         raise
     reply.call = call
+    if told:
+        reply.headers = {**reply.headers, **told}
     tally.answered += 1
     tally.first_byte += time.perf_counter() - start
     reply.closing.append(tally.left)

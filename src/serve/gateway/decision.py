@@ -13,3 +13,8 @@ class Decision:
     """In a few words of printable ASCII, for the header `x-mlx-route` and the log."""
     shadow: str | None = None
     """A model that is asked too, its answer thrown away."""
+
+    def header(self, answered: str) -> str:
+        """What `x-mlx-route` says once `answered` did, and none before it."""
+        failed = self.to[: self.to.index(answered)]
+        return f"{answered}; {self.why}{'; not ' if failed else ''}{', '.join(failed)}"

@@ -45,18 +45,44 @@ class Remembers(Protocol):
 class Fits(Protocol):
     """Keeps a call within a model's context."""
 
-    async def fit(self, call: Call, model: Model) -> Call:
-        """The call, trimmed where that is allowed; raises a RequestError (413) where there is no room for an answer."""
+    async def fit(self, call: Call, model: Model) -> tuple[Call, dict[str, str]]:
+        """The call, trimmed where that is allowed, and headers that say so; raises UnavailableError (400) where it is too long."""
 
 
 class Holds(Protocol):
     """Keeps models in memory while they are asked."""
 
+    async def run(self) -> None:
+        """Find out what is loaded already."""
+
     def hold(self, name: str) -> AbstractAsyncContextManager[None]:
         """Have the model loaded in the block; raises UnavailableError where there is no room in time."""
 
+    def is_loaded(self, name: str) -> bool:
+        """Whether a request for it passes at once."""
+
     def status(self) -> list[dict[str, Any]]:
-        """Each model with its state and what it takes, for people."""
+        """Each model with its state and its memory."""
+
+    async def close(self) -> None:
+        """End what is under way."""
+
+
+class Copies(Protocol):
+    """Sends copies of calls to models whose answers nobody sees."""
+
+    def send(self, gateway: "Gateway", name: str, call: Call) -> None:
+        """Send one, if there is room; never waits, never raises."""
+
+    async def close(self) -> None:
+        """End what is under way."""
+
+
+class Runs(Protocol):
+    """Works beside the requests."""
+
+    async def run(self) -> None:
+        """Work until it is cancelled."""
 
 
 class Direct:
@@ -83,6 +109,9 @@ class Gateway:
     memory: Remembers | None = None
     budget: Fits | None = None
     residency: Holds | None = None
+    shadows: Copies | None = None
+    tasks: Runs | None = None
+    """What tells tasks by examples, for the router."""
 
     def __post_init__(self) -> None:
         self.router = self.router or Direct(self.models)

@@ -1,6 +1,7 @@
 """A model behind the gateway: its engine, its bounds, and the counts of what it was asked."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from src.serve.engine import Engine
 from src.serve.engines.part import ModelPart
@@ -37,6 +38,8 @@ class Model:
     """Put first where a client sends no system message."""
     longest: int = 1024
     """Tokens that an answer may have; an estimate where the engine is not bound to it."""
+    tokenizer: Path | None = None
+    """Folder of its tokenizer, by which prompts are counted."""
     tally: Tally = field(default_factory=Tally)
     drained: bool = False
     """Whether it takes nothing new: an administrator has it end what it is at."""

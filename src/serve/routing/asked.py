@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from src.serve.request import Call
 from src.serve.routing.estimate import estimate
 from src.serve.routing.said import first_said, last_said
 
@@ -19,8 +20,6 @@ class Asked:
     path: str = "/v1/chat/completions"
     prompt: str = ""
     """What a person said last."""
-    size: int = 0
-    """Bytes of the request."""
     tokens: int = 0
     """Of messages and tools, estimated: which tokenizer counts is known only once a model is chosen."""
     tools: bool = False
@@ -34,31 +33,22 @@ class Asked:
     """What a person said first: with the user it names the conversation."""
 
     @classmethod
-    def of(
-        cls,
-        body: Mapping[str, Any],
-        *,
-        path: str = "/v1/chat/completions",
-        size: int = 0,
-        headers: Mapping[str, str] | None = None,
-        role: str | None = None,
-        user: str = "",
-    ) -> "Asked":
-        """Read the facts off a request's JSON, whatever that is."""
+    def of(cls, call: Call) -> "Asked":
+        """Read the facts off a call."""
+        body, caller = call.body, call.visit.caller if call.visit else None
         found = body.get("messages")
-        messages = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        messages = found if isinstance(found, list) else []
         prompt = last_said(messages) if messages else _plain(body.get("prompt", body.get("input")))
         return cls(
-            model=str(body.get("model", "")),
-            path=path,
+            model=call.model,
+            path=call.path,
             prompt=prompt,
-            size=size,
             tokens=estimate(body),
             tools=bool(body.get("tools")) and body.get("tool_choice") != "none",
             images=any(_shows(message) for message in messages),
-            headers=headers or {},
-            role=role,
-            user=user,
+            headers={key.decode("latin-1").lower(): value.decode("latin-1") for key, value in call.headers},
+            role=caller.role_name if caller else None,
+            user=caller.id if caller else "",
             opening=first_said(messages) if messages else prompt,
         )
 
@@ -69,7 +59,7 @@ def _plain(prompt: Any) -> str:
     return found[-20_000:] if isinstance(found, str) else ""
 
 
-def _shows(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
+def _shows(message: Any) -> bool:
+    content = message.get("content") if isinstance(message, dict) else None
     parts = content if isinstance(content, list) else ()
     return any(isinstance(part, dict) and part.get("type") in _IMAGES for part in parts)

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from src.core.secrets import redact
-from src.serve.request import RequestError
+from src.serve.request import UnavailableError
 from src.serve.routing.room import Need, Slot, lacking, victims
 from src.serve.routing.settings import Budgets
 
@@ -45,13 +45,19 @@ class Residency:
         budgets: What they may take together.
         load: Loads a model; memory counts as taken from its call on.
         unload: Unloads one; memory counts as free once it has returned.
+        look: Whether a model is loaded already; none is if None.
 
     Raises:
         ValueError: Where a model alone is too large.
     """
 
     def __init__(
-        self, needs: Mapping[str, Need], budgets: Budgets, load: Callable[[str], Awaitable[Any]], unload: Callable[[str], Awaitable[Any]]
+        self,
+        needs: Mapping[str, Need],
+        budgets: Budgets,
+        load: Callable[[str], Awaitable[Any]],
+        unload: Callable[[str], Awaitable[Any]],
+        look: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         self.whole = Need(budgets.vram_gb, budgets.ram_gb)
         for name, need in needs.items():
@@ -60,7 +66,7 @@ class Residency:
         self.needs = needs
         self.budgets = budgets
         self.slots: dict[str, Slot] = {}
-        self._load, self._unload = load, unload
+        self._load, self._unload, self._look = load, unload, look
         self._waiting: list[_Ticket] = []
         self._failures: dict[str, _Failure] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,6 +74,16 @@ class Residency:
         self._load_seconds = _FIRST_GUESS
         self.swaps = 0
         """Models unloaded for others so far."""
+        self._looked = asyncio.Event()
+
+    async def run(self) -> None:
+        """Find out what is loaded already; requests wait for that."""
+        try:
+            for name in self.needs if self._look else ():
+                if self._look and await self._look(name):
+                    self.adopt(name)
+        finally:
+            self._looked.set()
 
     @asynccontextmanager
     async def hold(self, name: str, wait: float | None = None) -> AsyncGenerator[None]:
@@ -78,11 +94,13 @@ class Residency:
             wait: Seconds until it has to be there; the settings' if None.
 
         Raises:
-            RequestError: 503 where it is not there in time, or does not load.
+            UnavailableError: 503 where it is not there in time, or does not load.
         """
         if name not in self.needs:
             yield
             return
+        if self._look and not self._looked.is_set():
+            await self._looked.wait()
         await self._turn(name, self.budgets.wait if wait is None else wait)
         try:
             yield
@@ -273,7 +291,7 @@ class Residency:
     def _of(self, name: str) -> Iterator[_Ticket]:
         return iter([ticket for ticket in self._waiting if ticket.name == name])
 
-    def _late(self, name: str, wait: float) -> RequestError:
+    def _late(self, name: str, wait: float) -> UnavailableError:
         there = "; ".join(f"{slot.name} is {slot.words}" for slot in self.slots.values()) or "nothing is loaded"
         return _unavailable(f"model {name!r} did not get its turn in {wait:g} s: {there}", "model_waiting", self._load_seconds)
 
@@ -281,6 +299,8 @@ class Residency:
         return asyncio.get_running_loop().time()
 
 
-def _unavailable(message: str, code: str, seconds: float) -> RequestError:
+def _unavailable(message: str, code: str, seconds: float) -> UnavailableError:
     headers = {"retry-after": str(max(1, ceil(seconds)))}
-    return RequestError(503, message[:500], kind="server_error", code=code, headers=headers)
+    error = UnavailableError(503, message[:500], kind="server_error", code=code, headers=headers)
+    error.tries = 0
+    return error

@@ -67,4 +67,10 @@ def victims(wanted: Need, room: Need, slots: Iterable[Slot]) -> list[Slot]:
         if helps_vram or helps_ram:
             chosen.append(slot)
             wanted -= slot.need
-    return [] if lacking(wanted, room) else chosen
+    if lacking(wanted, room):
+        return []
+    for slot in reversed(list(chosen)):  # what a later one made needless stays, the last used first
+        if not lacking(wanted + slot.need, room):
+            wanted += slot.need
+            chosen.remove(slot)
+    return chosen

@@ -4,10 +4,11 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from src.serve.request import RequestError
+from src.serve.gateway.decision import Decision
+from src.serve.gateway.gateway import unknown
+from src.serve.request import Call
 from src.serve.routing.asked import Asked
 from src.serve.routing.choose import Condition, chain, picked, place, ruled
-from src.serve.routing.decision import Decision
 from src.serve.routing.settings import Routes, Target
 
 
@@ -44,8 +45,23 @@ class Router:
         self.fallback: Mapping[str, tuple[str, ...]] = routes.fallback if routes else {}
         self.named = {name: Decision(chain(name, self.fallback), "explicit") for name in models}
 
-    async def decide(self, asked: Asked) -> Decision:
-        """Find a route.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name that is routed, if there is one."""
+        return (self.routes.name,) if self.routes else ()
+
+    async def decide(self, call: Call) -> Decision:
+        """Find a route for a call.
+
+        Raises:
+            RequestError: 404 where there is no such model.
+        """
+        if named := self.named.get(call.model):
+            return self._shadowed(named)
+        return await self.route(Asked.of(call))
+
+    async def route(self, asked: Asked) -> Decision:
+        """Find a route for what is asked.
 
         Raises:
             RequestError: 404 where there is no such model.
@@ -53,7 +69,7 @@ class Router:
         if named := self.named.get(asked.model):
             return self._shadowed(named)
         if self.routes is None or asked.model != self.routes.name:
-            raise self._unknown(asked.model)
+            raise unknown(asked.model, (*self.names, *self.models))
         target, why = await self._target(self.routes, asked)
         name = picked(target, self._at(asked))
         if not isinstance(target, str):
@@ -79,8 +95,3 @@ class Router:
         if shadow is None or shadow.share <= self.chance():
             return decision
         return Decision(decision.to, decision.why, shadow.to)
-
-    def _unknown(self, model: str) -> RequestError:
-        there = [*([self.routes.name] if self.routes else []), *self.models]
-        shown = ", ".join(repr(name) for name in there[:20])
-        return RequestError(404, f"there is no model {model[:80]!r} here, only {shown}", code="model_not_found", param="model")

@@ -61,9 +61,9 @@ class Classifier(Config):
 
     embedder: Embedder = MiniLM()
     """What makes vectors of texts: `minilm`, or `hashing`, which needs no extra and knows words, not meanings."""
-    neighbours: int = Field(default=3, ge=1, le=50)
+    neighbours: int = Field(default=5, ge=1, le=50)
     """How many nearest examples of a task count."""
-    threshold: float = Field(default=0.25, ge=-1, le=1)
+    threshold: float = Field(default=0.15, ge=-1, le=1)
     """Least mean cosine to them; below it the default answers."""
     margin: float = Field(default=0.0, ge=0, le=1)
     """Least distance to the next task; below it the default answers."""

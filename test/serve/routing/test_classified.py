@@ -97,9 +97,11 @@ def test_between_two_tasks_the_default_answers():
     asyncio.run(work())
 
 
-def test_a_process_that_cannot_start_leaves_the_default(caplog):
+def test_a_process_that_cannot_start_leaves_the_default(caplog, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+
     async def work():
-        tasks = Classified(Classifier(embedder={"type": "minilm", "model": "no/such/folder"}), EXAMPLES)
+        tasks = Classified(SETTINGS, EXAMPLES)
         running = asyncio.ensure_future(tasks.run())
         while tasks.state != "down":
             await asyncio.sleep(0.02)

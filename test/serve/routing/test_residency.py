@@ -286,6 +286,12 @@ def test_two_budgets_are_kept_apart():
     assert victims(Need(30, 0), Need(2, 0), slots) == []  # nothing would be won
 
 
+def test_no_more_go_than_have_to():
+    slots = [Slot("small", Need(1, 0), "ready", 0, 0), Slot("large", Need(14, 0), "ready", 0, 1)]
+    assert [slot.name for slot in victims(Need(29, 0), Need(16, 0), slots)] == ["large"]
+    assert [slot.name for slot in victims(Need(16.5, 0), Need(16, 0), slots)] == ["small"]
+
+
 request = st.tuples(st.sampled_from("abcd"), st.floats(0, 30), st.floats(0, 60), st.floats(0.5, 80))
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from src.serve.request import RequestError
+from src.serve.gateway.decision import Decision
+from src.serve.request import CHAT, Call, RequestError
 from src.serve.routing.asked import Asked
 from src.serve.routing.choose import chain, picked, place
-from src.serve.routing.decision import Decision
 from src.serve.routing.pattern import Pattern
 from src.serve.routing.router import Router
 from src.serve.routing.settings import Routes, Rule
@@ -34,7 +34,7 @@ def routes(**more):
 
 
 def decide(asked, known=None, chance=lambda: 0.5, **more):
-    return asyncio.run(Router(MODELS, routes(**more), known, chance).decide(asked))
+    return asyncio.run(Router(MODELS, routes(**more), known, chance).route(asked))
 
 
 def asked(prompt="Hello", **more):
@@ -55,9 +55,9 @@ def test_a_model_that_is_not_there_is_answered_with_those_that_are():
 
 def test_without_routes_models_go_by_their_names():
     router = Router(["own"])
-    assert asyncio.run(router.decide(Asked(model="own"))).to == ("own",)
+    assert asyncio.run(router.route(Asked(model="own"))).to == ("own",)
     with pytest.raises(RequestError):
-        asyncio.run(router.decide(Asked(model="router")))
+        asyncio.run(router.route(Asked(model="router")))
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,13 @@ def test_of_a_long_text_both_ends_are_looked_at():
     assert not needle.found_in(" " * 50_000 + "needle" + " " * 50_000)
 
 
+def call(body):
+    """A call whose fields nobody checked."""
+    made = Call(CHAT, None, {**body, "model": str(body["model"])}, headers=[(b"X-Task", b"\xff")])
+    assert made.visit is None
+    return made
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
     lambda inner: (
@@ -202,12 +209,12 @@ def test_every_request_finds_a_route_or_404(body, messages):
         {"to": {"coder": 1, "fast": 2}, "regex": "[aeiou]", "shorter_than": 20},
     ]
     router = Router(MODELS, routes(rules=rules, shadow={"fast": {"to": "coder"}}))
-    found = asyncio.run(router.decide(Asked.of({**body, "model": "router", "messages": messages})))
+    found = asyncio.run(router.decide(call({**body, "model": "router", "messages": messages})))
     assert set(found.to) <= set(MODELS)
     assert found.header(found.to[0]).isascii()
     assert "\n" not in found.why
     try:
-        asyncio.run(router.decide(Asked.of({**body, "messages": messages})))
+        asyncio.run(router.decide(call({"model": "", **body, "messages": messages})))
     except RequestError as error:
         assert error.status == 404
 

@@ -1,0 +1,295 @@
+"""Asks Ollama: calls translated there and back, models loaded and unloaded, and what it did to a prompt looked at."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from src.core.errors import MlxError
+from src.serve.engines.ollama_wire import Events, chat_request, embed_request, embedded, failed, whole
+from src.serve.engines.upstream import BUSY, HEADERS, Upstream
+from src.serve.reply import SSE, Reply, Shape
+from src.serve.request import CHAT, EMBEDDINGS, Call, RequestError, UnavailableError, spelt
+
+if TYPE_CHECKING:
+    from src.serve.engines.ollama import OllamaEngine
+
+LOG = logging.getLogger("mlx.serve")
+LONGEST_LINE = 16 << 20  # bytes of one line of a stream: a tool call comes in one
+_GONE = 60.0  # seconds that Ollama may take to give memory free
+_LOOK = 5.0  # seconds that a look at what is loaded may take
+_EXACT, _ESTIMATED = 0.9, 0.55  # of the tokens that were sent, the share that Ollama has to have read
+_SAFE = 3  # a prompt of less than this part of the context is not cut, however wrong its count is
+
+
+class OllamaUpstream(Upstream):
+    """One model of an Ollama server."""
+
+    paths = frozenset((CHAT, EMBEDDINGS))
+    part: "OllamaEngine"
+
+    def __init__(self, part: "OllamaEngine", *, name: str, longest: int | None = None) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            part: The settings.
+            name: What clients call the model.
+            longest: Tokens that an answer may have; unbounded if None.
+        """
+        super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest)
+        self.on_demand = False
+        """Whether `load` and `unload` decide when it is loaded, and no time of Ollama's."""
+        self._context: dict[str, Any] = {"options": {"num_ctx": part.context}} if part.context else {}
+
+    async def run(self) -> None:
+        """Prepare for calls; a model that is not there is told at once."""
+        await super().run()
+        try:
+            await self._told("/api/show", {"model": self.part.model}, _LOOK)
+        except RequestError as error:
+            LOG.warning("%s", error)
+        except MlxError as error:
+            LOG.warning("%s; %s", error, error.hint)
+
+    async def load(self) -> None:
+        """Have the model loaded, with its whole context.
+
+        Raises:
+            MlxError: Where Ollama is not there, or loads it with less.
+            RequestError: Where it does not have it.
+        """
+        await self._told("/api/generate", {"model": self.part.model, **self._keep, **self._context}, None)
+        shown = await self._shown() or {}
+        context = shown.get("context_length")
+        if context and self.part.context and context < self.part.context:
+            raise MlxError(
+                f"Ollama loads {self.part.model} with {context:,} tokens of context, not {self.part.context:,}",
+                f"set context: {context} for {self.name}",
+            )
+        self._compare(shown)
+
+    async def unload(self) -> None:
+        """Have its memory freed; returns once Ollama no longer shows it.
+
+        Raises:
+            MlxError: Where it goes on showing it.
+        """
+        try:
+            await self._told("/api/generate", {"model": self.part.model, "keep_alive": 0}, _GONE)
+            for _ in range(int(_GONE / 0.1)):
+                if await self._shown() is None:
+                    break
+                await asyncio.sleep(0.1)
+            else:
+                raise MlxError(f"Ollama keeps {self.part.model} though it was asked to unload it")
+        except ConnectionError:
+            LOG.warning("Ollama is not there to unload %s: its memory is free", self.part.model)
+
+    async def look(self) -> bool:
+        """Whether Ollama has it loaded now; never raises."""
+        try:
+            return await self._shown() is not None
+        except (MlxError, RequestError):
+            return False
+
+    @property
+    def _keep(self) -> dict[str, Any]:
+        """What to say about how long Ollama keeps it."""
+        if self.part.keep_alive is not None:
+            return {"keep_alive": self.part.keep_alive}
+        return {"keep_alive": -1} if self.on_demand else {}
+
+    def _address(self, call: Call) -> str:
+        return f"{self.url}/api/chat" if call.path == CHAT else f"{self.url}/api/embed"
+
+    def _spelled(self, call: Call) -> bytes:
+        if call.path == EMBEDDINGS:
+            return spelt({**embed_request(call.body, model=self.part.model), **self._keep})
+        return spelt({**chat_request(call.body, model=self.part.model, num_ctx=self.part.context, longest=self._longest), **self._keep})
+
+    async def _reply(self, call: Call, response: aiohttp.ClientResponse) -> Reply:
+        if response.status != 200:
+            raise await self._failure(response)
+        shape = Shape(self.name)
+        if call.stream and call.path == CHAT:
+            options = call.body.get("stream_options") or {}
+            events = Events(shape, with_usage=bool(options.get("include_usage")))
+            lines = Lines(response, events, self.part.idle_timeout, lambda count: self._read_whole(call, count), self._left)
+            await lines.begin()
+            return Reply(200, SSE, lines)
+        found = json.loads(await response.read())
+        if not isinstance(found, dict) or "error" in found:
+            raise self._odd("answered an error as if it were none")
+        if call.path == EMBEDDINGS:
+            return Reply.of(embedded(found, name=self.name, packed=call.body.get("encoding_format") == "base64"))
+        if error := self._read_whole(call, int(found.get("prompt_eval_count") or 0)):
+            raise error
+        return Reply.of(whole(found, shape))
+
+    def _pause(self, error: UnavailableError, attempt: int) -> float:
+        final = error.body["error"]["code"] in ("model_not_pulled", "context_length_exceeded", "prompt_cut")
+        return float("inf") if final else super()._pause(error, attempt)
+
+    def _read_whole(self, call: Call, count: int) -> UnavailableError | None:
+        """The error where Ollama read far fewer tokens than it was sent."""
+        sent, context = call.tokens or 0, self.part.context or 0
+        if not self.part.check_prompt or sent * _SAFE < context or count >= sent * (_EXACT if call.exact else _ESTIMATED):
+            return None
+        LOG.warning("Ollama read %d tokens of about %d that %s was sent", count, sent, self.name)
+        words = f"{self.name} was sent about {sent:,} tokens and read {count:,}: Ollama cut the prompt"
+        return UnavailableError(502, words, kind="server_error", code="prompt_cut")
+
+    async def _failure(self, response: aiohttp.ClientResponse) -> RequestError:
+        """What Ollama's refusal means to a client."""
+        status, said = response.status, _error(await response.read())
+        if status == 404 and "not found" in said:
+            LOG.warning("Ollama has no model %s: ollama pull %s", self.part.model, self.part.model)
+            words = f"Ollama has no model {self.part.model!r}; on its machine: ollama pull {self.part.model}"
+            return UnavailableError(404, words, code="model_not_pulled", param="model")
+        if "context size" in said or "context length" in said:
+            return UnavailableError(400, f"{self.name}: {said}", code="context_length_exceeded", param="messages")
+        if status == 501:
+            return RequestError(400, f"{self.name} makes no embeddings", code="path_not_supported", param="model")
+        if status in BUSY:
+            return self._busy(status, response.headers)
+        if status in (400, 413, 422):
+            return RequestError(400, f"{self.name}: {said or 'Ollama refuses the request'}")
+        return self._odd(f"answered {status}")
+
+    def _compare(self, shown: dict[str, Any]) -> None:
+        """Say where a model takes more than its settings claim: the budgets count by these."""
+        on_gpu, whole_size = shown.get("size_vram", 0) / 1e9, shown.get("size", 0) / 1e9
+        for words, found, declared in (("vram_gb", on_gpu, self.part.vram_gb), ("ram_gb", whole_size - on_gpu, self.part.ram_gb)):
+            if found > declared * 1.05 + 0.1:
+                LOG.warning("%s: Ollama takes %.1f GB for it, its %s says %.1f", self.name, found, words, declared)
+
+    async def _shown(self) -> dict[str, Any] | None:
+        """What Ollama shows of the model while it is loaded."""
+        models = (await self._told("/api/ps", None, _LOOK)).get("models") or []
+        wanted = self.part.model if ":" in self.part.model else f"{self.part.model}:latest"
+        return next((each for each in models if each.get("model", each.get("name")) in (wanted, self.part.model)), None)
+
+    async def _told(self, path: str, body: Any, seconds: float | None) -> dict[str, Any]:
+        """Ask for something that is no answer to a client.
+
+        Raises:
+            MlxError: Where Ollama is not there or speaks oddly (a refused connection: ConnectionError).
+            RequestError: Where it refuses.
+        """
+        if self._session is None or self._session.closed:
+            raise MlxError(f"{self.name} is {self.state}")
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.part.connect_timeout)
+        data = None if body is None else spelt(body)
+        try:
+            async with self._session.request(
+                "GET" if body is None else "POST", self.url + path, data=data, headers=HEADERS, timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    raise await self._failure(response)
+                found = json.loads(await response.read())
+        except aiohttp.ClientConnectorError:
+            raise AbsentError(f"no Ollama at {self.url}", "start it with `ollama serve`, or set OLLAMA_BASE_URL") from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            raise MlxError(f"Ollama at {self.url} does not answer {path}", "look at its log") from None
+        return found if isinstance(found, dict) else {}
+
+
+class AbsentError(MlxError, ConnectionError):
+    """Nothing listens where Ollama should."""
+
+
+class Lines:
+    """The lines of a streamed answer as OpenAI's events."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        events: Events,
+        idle: float,
+        check: Callable[[int], RequestError | None],
+        left: Callable[[], None],
+    ) -> None:
+        """Prepare; `begin` waits for the first line.
+
+        Args:
+            response: Where they come from.
+            events: Makes events of them.
+            idle: Seconds between two pieces.
+            check: Tells the error of a prompt that was read in part, from the count of its tokens.
+            left: Called once, whichever way it ends.
+        """
+        self._response, self._events, self._idle, self._check, self._left = response, events, idle, check, left
+        self._first = b""
+        self._rest = b""
+        self._ended = False
+
+    async def begin(self) -> None:
+        """Wait for the first events; raises what an answer that came whole would."""
+        self._first = await self._next()
+        if self._response.connection and self._response.connection.protocol:
+            self._response.connection.protocol.read_timeout = self._idle
+
+    def __aiter__(self) -> "Lines":
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next events."""
+        if self._first:
+            data, self._first = self._first, b""
+            return data
+        if self._events.done is not None:
+            self._end()
+            raise StopAsyncIteration
+        try:
+            return await self._next()
+        except ValueError as error:
+            raise self._broken(f"broke off: {error}", 502) from None
+        except TimeoutError:
+            raise self._broken("fell silent", 504) from None
+        except (aiohttp.ClientError, OSError):
+            raise self._broken("broke off", 502) from None
+
+    async def aclose(self) -> None:
+        """Leave it; Ollama ends its work where the answer is not whole."""
+        self._end()
+
+    async def _next(self) -> bytes:
+        made = b""
+        while not made:
+            data = await self._response.content.readany()
+            if not data and not self._rest:
+                raise ValueError("ended before its end")
+            *lines, self._rest = (self._rest + data).split(b"\n") if data else (self._rest, b"")
+            if len(self._rest) > LONGEST_LINE:
+                raise ValueError("a line without end")
+            made = b"".join(self._events.feed(line) for line in lines if line.strip())
+        if self._events.done is not None and (error := self._check(int(self._events.done.get("prompt_eval_count") or 0))):
+            return failed(error) + made[-len(b"data: [DONE]\n\n") :]
+        return made
+
+    def _broken(self, how: str, status: int) -> RequestError:
+        self._end()
+        return RequestError(status, f"the answer of {self._events.shape.model} {how}", kind="server_error", code="upstream_broke_off")
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._response.close() if not self._response.content.at_eof() else self._response.release()
+            self._left()
+
+
+def _error(data: bytes) -> str:
+    """The words of a refusal; those of the runner come as JSON inside of them."""
+    text = data.decode("utf-8", "replace")
+    for _ in range(3):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            break
+        while isinstance(found, dict):
+            found = found.get("error", found.get("message", ""))
+        text = str(found)
+    return " ".join(text.split())[:300]
