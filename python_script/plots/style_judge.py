@@ -25,7 +25,7 @@ def plot_style(found, path):
     top = _accuracies(found["trials"])
     hardest = confusion(told["confusion"], ["others", "persona"], title="Against his time and topics", square=False)
     bottom = hardest | calibration(told["calibration"]["bins"]) | _lengths(found["lengths"])
-    (top / bottom + house(13, 7.5)).save(path, verbose=False)
+    (top / bottom + house(13, 9)).save(path, verbose=False)
 
 
 def _accuracies(trials):
@@ -45,8 +45,10 @@ def _accuracies(trials):
         + geom_vline(xintercept=0.5, linetype="dotted", color="#8a8f98")
         + geom_errorbarh(aes(xmin="low", xmax="high"), height=0.25, color=DEEP)
         + geom_point(size=3, color=DEEP)
-        + labs(x="accuracy on documents never seen, 95 % interval over documents", y="", title="Whose voice? Pieces of 60 words")
-        + house(13, 3)
+        + labs(
+            x="accuracy on documents never seen, 95 % interval over documents", y="", title="Whose voice? Pieces of 60 words, unless said"
+        )
+        + house(13, 4)
     )
 
 

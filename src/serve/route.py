@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -170,7 +171,7 @@ class Hot:
             if meter:
                 meter.feed(reply.body)
                 meter.end()
-                await self._keep(reply.call or call, meter, reply.status)
+                await self._keep(reply.call or call, meter, reply)
             await out.whole(reply)
             return
         async for data in reply.body:
@@ -179,9 +180,12 @@ class Hot:
         if meter:
             if rest := meter.end():
                 await out.data(reply, rest)
-            await self._keep(reply.call or call, meter, reply.status)
+            await self._keep(reply.call or call, meter, reply)
         await out.end(reply)
 
-    async def _keep(self, call: Call, meter: Meter, status: int) -> None:
-        if self.conversations is not None and meter.keep and status == 200 and call.path == CHAT:
-            await asyncio.to_thread(self.conversations.keep, call.who, REQUEST.get() or "", call.conversation(), meter.text)
+    async def _keep(self, call: Call, meter: Meter, reply: Reply) -> None:
+        if self.conversations is None or not meter.keep or reply.status != 200 or call.path != CHAT:
+            return
+        answered = reply.headers.get("x-mlx-route", "").partition(";")[0] or call.model
+        keep = partial(self.conversations.keep, model=answered, tools=call.tools(), calls=meter.calls)
+        await asyncio.to_thread(keep, call.who, REQUEST.get() or "", call.conversation(), meter.text)
