@@ -34,6 +34,7 @@ class Metrics:
         self._first = Histogram("mlx_first_byte_seconds", "Seconds to the first byte.", ("path",), registry=own, buckets=BUCKETS)
         self._tokens = Counter("mlx_tokens", "Tokens of questions and answers, of callers with a key.", ("model", "kind"), registry=own)
         self._tries = Counter("mlx_model_tries", "Times that a model's engine was asked.", ("model", "result"), registry=own)
+        self._cache = Counter("mlx_cache", "Answers that were kept (hit), or could have been (miss).", ("result",), registry=own)
         self._up = Gauge("mlx_model_up", "Whether the engine is ready.", ("model",), registry=own, multiprocess_mode="livemin")
         self._state = Gauge("mlx_model_state", "1 for the state it is in.", ("model", "state"), registry=own, multiprocess_mode="livemax")
         self._inside = Gauge("mlx_model_inflight", "Requests under way.", ("model",), registry=own, multiprocess_mode="livesum")
@@ -82,6 +83,11 @@ class Metrics:
     def _look(self) -> None:
         self._memory.set(self._process.memory_info().rss)
         self._files.set(self._process.num_fds())
+        for result, count in (
+            (("hit", self.gateway.cache.hits), ("miss", self.gateway.cache.misses)) if self.gateway.cache is not None else ()
+        ):
+            self._cache.labels(result).inc(count - self._told.get(("", result), 0))
+            self._told["", result] = count
         for name, model in self.gateway.models.items():
             state = "drained" if model.drained else model.engine.state
             self._up.labels(name).set(state == "ready")
