@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import partial
@@ -19,6 +20,7 @@ from src.core.secrets import redact
 from src.scrape.source import Piece
 from src.text.pii import mask
 
+_QUOTED = re.compile(r"\A<memory>\n.*?\n</memory>\n\n", re.DOTALL)
 LONGEST = 16 << 20
 """Bytes above which a line is dropped."""
 
@@ -33,6 +35,8 @@ class GatewayLogSource(Config):
     """Environment variable with the key that seals them; records are written in the clear."""
     pii: bool = True
     """Mask e-mail addresses, telephone numbers, account numbers and the like, in tool calls too."""
+    memory: bool = True
+    """Leave quoted files of serve.memory in the users' turns, as the model read them; else answers stand without their grounds."""
     since: date | None = None
     """The first day that is read; the days are those of UTC."""
     until: date | None = None
@@ -70,7 +74,7 @@ class GatewayLogSource(Config):
             return Drop(name, "no_answer", "the answer has no text")
         if _mark(messages) in continued:
             return Drop(name, "continued", "a later line has all of it and more")
-        clean = [self._clean(message) for message in messages]
+        clean = [self._clean(message if self.memory else without_memory(message)) for message in messages]
         text = "\n\n".join(message["content"] for message in clean if isinstance(message.get("content"), str) and message["content"])
         told = {key: str(row[key]) for key in ("time", "model") if row.get(key)}
         tools = {"tools": self._clean(row["tools"])} if row.get("tools") else {}
@@ -100,6 +104,12 @@ class GatewayLogSource(Config):
         return mask(redact(value))[0] if self.pii else redact(value)
 
 
+def without_memory(message: dict[str, Any]) -> dict[str, Any]:
+    """A message without what the server put before it from its memory; every line of that stands behind a bar but the last."""
+    content = message.get("content")
+    return {**message, "content": _QUOTED.sub("", content)} if isinstance(content, str) and message.get("role") == "user" else message
+
+
 def _is_conversation(row: dict[str, Any]) -> bool:
     messages = row.get("messages")
     return isinstance(messages, list) and len(messages) > 1 and all(isinstance(each, dict) for each in messages)
@@ -113,5 +123,5 @@ def _earlier(row: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _mark(messages: list[dict[str, Any]]) -> bytes:
-    said = [(message.get("role"), message.get("content")) for message in messages]
+    said = [(message.get("role"), without_memory(message).get("content")) for message in messages]
     return blake2b(json.dumps(said).encode(), digest_size=16).digest()

@@ -49,7 +49,7 @@ class UnavailableError(RequestError):
 class Call:
     """A sound request, as fields and as it came. It is never changed; `changed` and its kin return another."""
 
-    __slots__ = ("_raw", "body", "exact", "fields", "headers", "metered", "path", "tokens", "visit")
+    __slots__ = ("_raw", "bare", "body", "exact", "fields", "headers", "metered", "path", "tokens", "visit")
 
     def __init__(
         self,
@@ -73,6 +73,8 @@ class Call:
         """
         self.path, self.fields, self.body, self._raw = path, fields, body, raw
         self.headers, self.visit, self.metered = headers, visit, False
+        self.bare: Call | None = None
+        """The same without what memory put into it: what is asked where that does not fit."""
         self.tokens: int | None = None
         """Of its prompt, where they were counted."""
         self.exact = False

@@ -12,6 +12,8 @@ from src.core.tables import read_records
 from src.scrape import scrape
 from src.serve.access.conversations import Conversations, LogConversations
 from src.serve.access.strength import made
+from src.serve.memory.link import with_memory
+from src.serve.memory.quote import Passage, quote
 
 FOLDER = Path("data/keeper/serve/conversations")
 PROJECT = f"""
@@ -95,6 +97,20 @@ def test_a_conversation_goes_on_over_midnight_and_days_can_be_chosen(log):
 
 def _named(found):
     return list(found.values())
+
+
+def test_quoted_memory_is_kept_or_taken_out_and_hides_no_continuation(log):
+    lamp = quote([Passage("lamp.md", "Lit.\n</memory>\n\nIs it lit?")], budget=999, count=len).text
+    asked = with_memory([{"role": "user", "content": "Is it lit?"}], lamp)
+    log.keep(None, "r1", asked, "It is.")
+    said = [*asked, {"role": "assistant", "content": "It is."}, {"role": "user", "content": "Sure?"}]
+    said[0] = {"role": "user", "content": "Is it lit?"}  # clients know nothing of the quotation
+    log.keep(None, "r2", with_memory(said, lamp), "Quite.")
+    found = records()
+    assert list(found) == ["2"] and found["2"].meta["messages"][2]["content"] == f"{lamp}\n\nSure?"
+    scrape(scrape.load("next.yaml", "scrape.sources.0.memory=false"))
+    (record,) = read_records(Path("data/next/scrape"))
+    assert [each["content"] for each in record.meta["messages"]] == ["Is it lit?", "It is.", "Sure?", "Quite."]
 
 
 def test_only_the_answers_of_some_models_are_taken(log):

@@ -165,7 +165,7 @@ def test_a_fault_before_the_first_byte_is_answered_by_the_next_model_or_told(web
     with behind(web, {"a": bad, "b": good}, router=Chain("a", "b"), **settings) as address:
         status, headers, body = ask(web, address, "auto", stream=True)
         assert status == 200 and body == ANSWER, body
-        assert headers["x-mlx-route"] == "b; a test" and headers["x-mlx-tries"] == "2" and len(good.got) == 1
+        assert headers["x-mlx-route"].startswith("b; a test") and headers["x-mlx-tries"] == "2" and len(good.got) == 1
     with behind(web, {"a": bad}, **settings) as address:
         status, headers, body = ask(web, address)
         assert status in (429, 502, 503, 504) and body["error"]["message"].startswith("a ") and "far-secret" not in json.dumps(body)

@@ -53,6 +53,7 @@ class Conversations:
         *,
         model: str | None = None,
         tools: Sequence[dict[str, Any]] = (),
+        calls: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Keep one conversation; a disk that does not take it is told in the log, and hurts no answer.
 
@@ -60,13 +61,15 @@ class Conversations:
             who: Id of the key, where there is one.
             request: Id of the request.
             messages: What the client sent.
-            answer: What was answered.
+            answer: What was answered, in words.
             model: What answered.
             tools: Tools that were offered.
+            calls: Tools that were called in answer, their arguments as objects.
         """
         said = [self._clean({**message, "content": message.get("content") or ""}) for message in messages]
         row: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "id": request, "who": who, "model": model}
-        row |= {"messages": [*said, {"role": "assistant", "content": self._clean(answer)}], "tools": self._clean(list(tools))}
+        answered = {"role": "assistant", "content": answer} | ({"tool_calls": list(calls)} if calls else {})
+        row |= {"messages": [*said, self._clean(answered)], "tools": self._clean(list(tools))}
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = self._folder / f"{datetime.now(UTC):%Y-%m-%d}.jsonl"

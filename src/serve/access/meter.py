@@ -23,6 +23,7 @@ class Meter:
         self._stream, self._told = stream, told
         self._rest = b""
         self._text: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the answer; return those to pass on."""
@@ -39,7 +40,8 @@ class Meter:
             return rest
         found = _object(rest)
         self._note(found)
-        self._text += [choice["message"].get("content") or "" for choice in found.get("choices", [])] if self.keep else []
+        for choice in found.get("choices", []) if self.keep else ():
+            self._take(choice["message"])
         return b""
 
     @property
@@ -47,18 +49,43 @@ class Meter:
         """The answer's text so far, tool calls left out."""
         return "".join(self._text)
 
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """The answer's tool calls, their arguments as objects where they are any."""
+        return [
+            {**call, "function": {**call["function"], "arguments": _opened(call["function"]["arguments"])}} for call in self._calls.values()
+        ]
+
+    def _take(self, said: dict[str, Any]) -> None:
+        """Take a message, or a piece of one; a call comes in pieces of the same index."""
+        self._text.append(said.get("content") or "")
+        for place, piece in enumerate(said.get("tool_calls") or ()):
+            made = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+            call = self._calls.setdefault(piece.get("index", place), made)
+            call["id"] = piece.get("id") or call["id"]
+            for key in ("name", "arguments"):
+                call["function"][key] += (piece.get("function") or {}).get(key) or ""
+
     def _passes(self, event: bytes) -> bool:
         ends = b'"usage"' in event and b'"usage":null' not in event
         found = _object(event.removeprefix(b"data:")) if ends or self.keep else {}
         self._note(found)
         choices = found.get("choices", [])
         self.pieces += event.startswith(b"data:") and not event.endswith(b"[DONE]")
-        self._text += [choice.get("delta", {}).get("content") or "" for choice in choices] if self.keep else []
+        for choice in choices if self.keep else ():
+            self._take(choice.get("delta", {}))
         return self._told or not (self.usage and ends and not choices)
 
     def _note(self, found: dict[str, Any]) -> None:
         if isinstance(usage := found.get("usage"), dict):
             self.usage = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+
+
+def _opened(arguments: str) -> Any:
+    try:
+        return orjson.loads(arguments or "{}")
+    except ValueError:
+        return arguments
 
 
 def _object(data: bytes) -> dict[str, Any]:

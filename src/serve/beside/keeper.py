@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("mlx.serve")
 PULSE = 1.0  # seconds between two looks
+BRIEF = 1.0  # seconds before another try with a process that died before the launcher knew of it
 PAUSE = 30.0  # seconds before another try with a process that never answered
 STARTUP = 120.0  # seconds until it answers, though it may still be loading
 PATIENCE = 5.0  # seconds that a look may take
@@ -47,6 +48,7 @@ class Keeper:
         self._path, self._log = path, log
         self._launcher: Launcher | None = None
         self._given_up = 0.0
+        self._answered = False
 
     @property
     def state(self) -> str:
@@ -54,7 +56,7 @@ class Keeper:
         if self.told and self.line.connected:
             return str(self.told.get("state", "ready"))
         state = self._launcher.state if self._launcher else "starting"
-        return "starting" if state == "ready" else state
+        return {"ready": "starting", "failed": "restarting" if self._answered else "failed"}.get(state, state)
 
     async def run(self) -> None:
         """Keep the process, or watch the one that another worker keeps, until cancelled."""
@@ -74,7 +76,7 @@ class Keeper:
             if self._launcher:
                 await asyncio.shield(asyncio.to_thread(self._launcher.stop))
             await self.line.close()
-            lock.release()
+            lock.release(force=True)
 
     def _start(self) -> None:
         from src.llm.launcher import Launcher
@@ -90,20 +92,22 @@ class Keeper:
             grace=5,
         )
         self._launcher.start()
-        self._given_up = 0.0
+        self._given_up, self._answered = 0.0, False
 
     def _over(self) -> bool:
-        """Whether a process that never answered was given up long enough ago to try another."""
+        """Whether to try with another process: at once where the last one answered, else after a while."""
         if self._launcher is None or self._launcher.state != "failed":
             return False
         if not self._given_up:
-            LOG.error("%s; it is tried again in %.0f s", self._launcher.error(), PAUSE)
-            self._given_up = time.monotonic()
-        return time.monotonic() - self._given_up > PAUSE
+            pause = BRIEF if self._answered else PAUSE
+            LOG.error("%s; it is tried again in %g s", self._launcher.error(), pause)
+            self._given_up = time.monotonic() + pause
+        return time.monotonic() > self._given_up
 
     async def _look(self) -> None:
         try:
             self.told = await self.line.ask("state", within=PATIENCE)
+            self._answered = True
         except LineError:
             self.told = {}
 

@@ -35,6 +35,10 @@ class Health(BaseModel):
 
     status: str
     models: dict[str, ModelHealth]
+    memory: str | None = None
+    """State of the files that answers draw on; answers come without them where it is not `ready`."""
+    residency: list[dict[str, Any]] = []
+    """What models take, and which of them wait for their turn, where there is a budget."""
 
     @classmethod
     def of(cls, gateway: Gateway) -> "Health":
@@ -44,7 +48,9 @@ class Health(BaseModel):
             for name, model in gateway.models.items()
         }
         able = sum(each.state == "ready" for each in models.values())
-        return cls(status="ready" if able == len(models) else "degraded" if able else "unavailable", models=models)
+        status = "ready" if able == len(models) else "degraded" if able else "unavailable"
+        memory = gateway.memory.state if gateway.memory else None
+        return cls(status=status, models=models, memory=memory, residency=gateway.residency.status() if gateway.residency else [])
 
 
 class Lineage(BaseModel):

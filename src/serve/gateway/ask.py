@@ -41,7 +41,7 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
     if decision.shadow and gateway.shadows:
         gateway.shadows.send(gateway, decision.shadow, call)
     told |= {"x-mlx-route": decision.header(model.name), "x-mlx-tries": str(tries)}
-    reply.headers = {**reply.headers, **told}
+    reply.headers = {**told, **reply.headers}
     return reply
 
 
@@ -80,12 +80,7 @@ async def _asked(gateway: Gateway, model: Model, call: Call) -> Reply:
         raise UnavailableError(
             503, f"{model.name} is being drained; try again later", kind="server_error", code="drained", headers={"retry-after": "30"}
         )
-    call = call.with_system(model.system)
-    if call.metered and call.stream:
-        call = call.with_usage()
-    told: dict[str, str] = {}
-    if gateway.budget:
-        call, told = await gateway.budget.fit(call, model)
+    call, told = await _fitted(gateway, call, model)
     tally, start = model.tally, time.perf_counter()
     tally.asked += 1
     tally.inside += 1
@@ -102,3 +97,22 @@ async def _asked(gateway: Gateway, model: Model, call: Call) -> Reply:
     tally.first_byte += time.perf_counter() - start
     reply.closing.append(tally.left)
     return reply
+
+
+async def _fitted(gateway: Gateway, call: Call, model: Model) -> tuple[Call, dict[str, str]]:
+    """The call as the model can take it; what memory put into it goes before the client is refused."""
+    ready = _ready(call, model)
+    if gateway.budget is None:
+        return ready, {}
+    try:
+        return await gateway.budget.fit(ready, model)
+    except UnavailableError:
+        if call.bare is None:
+            raise
+    fitted, told = await gateway.budget.fit(_ready(call.bare, model), model)
+    return fitted, {**told, "x-mlx-memory": "0 files", "x-mlx-sources": "[]"}
+
+
+def _ready(call: Call, model: Model) -> Call:
+    call = call.with_system(model.system)
+    return call.with_usage() if call.metered and call.stream else call

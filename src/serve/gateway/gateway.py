@@ -28,6 +28,10 @@ class Router(Protocol):
 class Remembers(Protocol):
     """Puts what is remembered into a call."""
 
+    @property
+    def state(self) -> str:
+        """`ready`, or what it is instead."""
+
     async def run(self) -> None:
         """Keep what it needs, as long as the server runs."""
 

@@ -16,6 +16,8 @@ TOLD, SOURCES = "x-mlx-memory", "x-mlx-sources"
 OFF = b"off"
 MOST_SOURCES = 1500  # characters of the header that lists them
 LETTERS = 3  # bytes that a token of a request has at least, in the mean
+AROUND = 64  # tokens that a chat template may put around a conversation
+SHARE = 8  # an answer whose length nobody asks for gets this part of a context
 LEAST = 100  # tokens below which no quotation is worth its frame
 
 
@@ -24,6 +26,11 @@ class Remember:
 
     def __init__(self, link: MemoryLink) -> None:
         self.link = link
+
+    @property
+    def state(self) -> str:
+        """`ready`, or what it is instead."""
+        return self.link.state
 
     async def run(self) -> None:
         """Keep the process that has the memory."""
@@ -48,7 +55,8 @@ class Remember:
         room = self._room(call, model)
         if not question or room < LEAST:
             return call, {TOLD: "0 files"}
-        found = await self.link.recall(question, budget=room)
+        tokenizer = model.tokenizer / "tokenizer.json" if model.tokenizer else None
+        found = await self.link.recall(question, budget=room, tokenizer=tokenizer)
         if found is None:
             return call, {TOLD: "unavailable"}
         files = f"{len(found.files)} file{'' if len(found.files) == 1 else 's'}"
@@ -56,10 +64,11 @@ class Remember:
 
     def _room(self, call: Call, model: "Model") -> int:
         """Tokens that a quotation may have: what the settings say, or what the model's context leaves beside question and answer."""
-        if model.part.context is None:
+        context = model.part.context
+        if context is None:
             return self.link.config.tokens
-        asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or model.longest
-        return min(self.link.config.tokens, model.part.context - len(call.raw) // LETTERS - min(asked, model.longest))
+        asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or min(model.longest, context // SHARE)
+        return min(self.link.config.tokens, context - AROUND - len(call.raw) // LETTERS - asked)
 
 
 def _question(call: Call) -> str:
@@ -74,6 +83,7 @@ def _with(call: Call, text: str) -> Call:
     if messages is before:
         return call
     made = call.changed(messages=messages)
+    made.bare = call
     said = [
         Message(role="user", content=new["content"]) if new is not old else kept
         for new, old, kept in zip(messages, before, call.fields.messages, strict=True)  # type: ignore[union-attr]

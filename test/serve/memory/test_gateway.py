@@ -16,6 +16,7 @@ from src.serve.memory import Memory
 from src.serve.memory.embedder import Hashing
 from src.serve.memory.link import MemoryLink
 from src.serve.memory.remember import Remember
+from src.serve.request import UnavailableError
 from src.store.numpy import Numpy
 
 from ..access.conftest import Guarded, Scripted  # noqa: TID252 (one engine for all doors)
@@ -49,12 +50,12 @@ def scripted():
 
 
 @contextmanager
-def serving(web, scripted, *, context=None, access=None, **more):
+def serving(web, scripted, *, context=None, access=None, budget=None, **more):
     config = Memory(store=Numpy(), embedder=Hashing(), watch=0.1, **more)
     link = MemoryLink(config, "test", path=Path("run/memory.sock"), log=Path("memory.log"))
     model = Model("keeper", scripted, ModelPart(context=context), system="You are the keeper.")
     other = Model("coder", Scripted("from the coder"))
-    gateway = Gateway({"keeper": model, "coder": other}, memory=Remember(link))
+    gateway = Gateway({"keeper": model, "coder": other}, memory=Remember(link), budget=budget)
     guarded = Guarded()
     keys = {role: guarded.key(role) for role in (access or {}).get("roles", ())}
     started = guarded.running(web, gateway, guarded.access(**access)) if access else web.running(gateway)
@@ -110,6 +111,20 @@ def test_a_quotation_stays_within_the_models_context(web, scripted, folder):
         long = web.chat("lamp " * 400, max_tokens=100)
         assert web.ask(address, long)[1]["x-mlx-memory"] == "0 files"
         assert sent(scripted)["messages"][-1]["content"] == "lamp " * 400
+
+
+def test_a_quotation_that_does_not_fit_after_all_goes_before_the_client_is_refused(web, scripted, folder):
+    class Strict:
+        async def fit(self, call, model):
+            if "<memory>" in str(call.body) or "refused" in str(call.body):
+                raise UnavailableError(400, "too long", code="context_length_exceeded")
+            return call, {"x-mlx-tokens": "5"}
+
+    with serving(web, scripted, budget=Strict()) as (address, _, _):
+        status, headers, _ = web.ask(address, web.chat("Which database?", stream=True))
+        assert (status, headers["x-mlx-memory"], headers["x-mlx-sources"], headers["x-mlx-tokens"]) == (200, "0 files", "[]", "5")
+        assert [message["content"] for message in sent(scripted)["messages"]] == ["You are the keeper.", "Which database?"]
+        assert web.ask(address, web.chat("refused"))[0] == 400
 
 
 def test_the_process_killed_under_load_costs_no_request(web, scripted, folder):

@@ -9,6 +9,8 @@ import { startStatus, watchStatus } from "./status.js";
 const VIEWS = ["chat", "classify", "status"];
 const CLASSIFY = "/v1/classify";
 
+let atFirst = !location.hash; // nobody has chosen a view yet
+
 function show(view) {
   for (const each of VIEWS) {
     byId(each).hidden = each !== view;
@@ -29,8 +31,11 @@ async function loadModels() {
   }
   notice("");
   const classifies = (model) => (model.paths ?? []).includes(CLASSIFY);
-  chatModels(models.filter((model) => !classifies(model) || model.paths.length > 1).map((model) => model.id));
+  const talkers = models.filter((model) => !classifies(model) || model.paths.length > 1);
+  chatModels(talkers.map((model) => model.id));
   classifyModels(models.filter(classifies).map((model) => model.id));
+  if (!talkers.length && models.length && atFirst) show("classify");
+  atFirst = false;
 }
 
 export function notice(text) {
@@ -39,7 +44,7 @@ export function notice(text) {
 }
 
 function startTabs() {
-  for (const view of VIEWS) byId(`tab-${view}`).addEventListener("click", () => show(view));
+  for (const view of VIEWS) byId(`tab-${view}`).addEventListener("click", () => (atFirst = false, show(view)));
   document.querySelector("nav").addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
