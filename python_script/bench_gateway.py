@@ -86,7 +86,9 @@ def running(command: list[str], where: Path, health: str, **environment: str) ->
     """Run a command until the block ends; yield it once `health` answers 200, with the seconds that took."""
     start = time.perf_counter()
     with (where / "out.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=where, stdout=log, stderr=log, env={**os.environ, **environment})
+        process = subprocess.Popen(
+            command, cwd=where, stdout=log, stderr=log, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment}
+        )
     try:
         while True:
             with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Any
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -41,6 +42,8 @@ class Metrics:
         self._memory = Gauge("mlx_worker_memory_bytes", "Resident memory of a worker.", registry=own, multiprocess_mode="liveall")
         self._files = Gauge("mlx_worker_open_files", "Open descriptors of a worker.", registry=own, multiprocess_mode="liveall")
         self._gpu = Gauge("mlx_gpu_memory_bytes", "Memory of a GPU.", ("gpu", "kind"), registry=own, multiprocess_mode="livemax")
+        self._known: dict[tuple[str, int], tuple[Any, Any, Any]] = {}
+        """What a request counts into: looking it up by its labels costs more than counting."""
         self._told: dict[tuple[str, str], int] = {}
         self._states: set[tuple[str, str]] = set()
         self._process = psutil.Process()
@@ -48,9 +51,12 @@ class Metrics:
     def answered(self, path: str, status: int, first: float, seconds: float) -> None:
         """Count a request, with its seconds to the first byte and to the last."""
         path = path if path in self.paths else "/admin" if path.startswith("/admin/") else OTHER
-        self._requests.labels(path, status).inc()
-        self._first.labels(path).observe(first)
-        self._seconds.labels(path).observe(seconds)
+        known = self._known.get((path, status))
+        if known is None:
+            known = self._known[path, status] = (self._requests.labels(path, status), self._first.labels(path), self._seconds.labels(path))
+        known[0].inc()
+        known[1].observe(first)
+        known[2].observe(seconds)
 
     def used(self, model: str, prompt: int, completion: int) -> None:
         """Count tokens; a model that clients made up counts as another."""
