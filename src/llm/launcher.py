@@ -74,7 +74,7 @@ class Launcher:
         self.pid: int | None = None
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._supervise, name="launcher", daemon=True)
+        self._thread = threading.Thread()
 
     @property
     def url(self) -> str:
@@ -82,8 +82,10 @@ class Launcher:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start the engine and its supervision; returns at once."""
+        """Start the engine and its supervision, again where it was stopped or given up; returns at once."""
         self._enter("starting")
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._supervise, name="launcher", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:

@@ -1,6 +1,7 @@
 """The engine inside the server: one model, one thread for it, one answer at a time, and a short queue."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable, Iterator
 from collections.abc import Generator as Steps
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ class Embedded:
             queue: How many requests may wait while one is answered.
         """
         self.state = "loading"
+        self.on_demand = False
+        """Whether `load` and `unload` decide when the model is in memory."""
         self._make = make
         self._name = name
         self._queue = queue
@@ -40,13 +43,27 @@ class Embedded:
         self._local: Local | None = None
 
     async def run(self) -> None:
-        """Load the model."""
+        """Load the model, unless that waits for a request."""
         try:
-            self._local = await self._do(self._make)
+            if not self.on_demand:
+                await self.load()
         except BaseException:
             self.state = "failed"
             raise
         self.state = "ready"
+
+    async def load(self) -> None:
+        """Load the model."""
+        self._local = await self._do(self._make)
+
+    async def unload(self) -> None:
+        """Let go of the model."""
+        self._local = None
+        await self._do(_freed)
+
+    async def look(self) -> bool:
+        """Whether it is loaded."""
+        return self._local is not None
 
     async def stop(self) -> None:
         """Take no more work; the thread ends with the step that it is at."""
@@ -89,6 +106,15 @@ class Embedded:
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+
+def _freed() -> None:
+    """Give memory back that nothing holds any more."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _step(steps: Steps[str, None, Completion]) -> str | Completion:

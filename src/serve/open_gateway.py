@@ -8,6 +8,7 @@ from src.core.errors import MlxError
 from src.llm.launcher import Launcher
 from src.serve.engine import Engine
 from src.serve.engines.part import ModelPart
+from src.serve.engines.process import ProcessEngine
 from src.serve.engines.vllm import VllmEngine
 from src.serve.engines.watched import Watched
 from src.serve.gateway.gateway import Gateway
@@ -47,13 +48,15 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
         models[name] = Model(name, engine, config.engine, trained.system, longest, tokenizer=_tokenizer(config.engine, trained))
     for name, part in config.models.items():
         if name in beside:
-            engine = Watched(beside[name], part, name=name)  # type: ignore[arg-type]
+            called = part.model if isinstance(part, ProcessEngine) and part.model else name
+            engine = Watched(beside[name], part, name=called)  # type: ignore[arg-type]
         else:
             engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
         models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens, tokenizer=_tokenizer(part, None))
     gateway = Gateway(models, memory=_memory(config, project, output, logs), residency=open_residency(config, models))
     if any(model.part.context for model in models.values()):
         gateway.budget = Budget()
+    gateway.cache = config.cache.open() if config.cache else None
     if config.routes:
         open_routes(gateway, config.routes)
     return gateway
@@ -77,7 +80,7 @@ def kept(config: "ServeConfig", trained: "Trained | None", *, project: str) -> d
         name = config.model_name or project
         found[name] = config.engine.launcher(trained, name=name, max_new_tokens=longest, log=logs / "vllm.log")
     for name, part in config.models.items():
-        if isinstance(part, VllmEngine):
+        if isinstance(part, VllmEngine | ProcessEngine):
             found[name] = part.launcher(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
     return found
 

@@ -20,20 +20,39 @@ class Proxied:
     def __init__(self, launcher: Launcher, part: UpstreamPart = PART, *, name: str | None = None) -> None:
         """`name` is what the engine calls the model; what clients ask for is passed on if None."""
         self._launcher = launcher
+        self.on_demand = False
+        """Whether `load` and `unload` decide when it runs."""
         self.upstream = Upstream(part, url=f"{launcher.url}/v1", name=name or "the engine", model=name)
 
     @property
     def state(self) -> str:
-        """`loading`, `ready`, `resting`, `restarting`, `failed` or `stopped`."""
+        """`loading`, `ready`, `resting`, `restarting`, `failed` or `stopped`; one that waits to be loaded is ready."""
+        if self.on_demand and self._launcher.state in ("new", "stopped"):
+            return self.upstream.state
         state = {"new": "loading", "starting": "loading"}.get(self._launcher.state, self._launcher.state)
         return self.upstream.state if state == "ready" else state
 
     async def run(self) -> None:
         """Start the engine and watch it until it is stopped; raises once it is given up."""
         await self.upstream.run()
+        if self.on_demand:
+            return
         self._launcher.start()
         if await asyncio.to_thread(self._launcher.wait_failed):
             raise self._launcher.error()
+
+    async def load(self) -> None:
+        """Start the engine; raises an MlxError where it does not get ready."""
+        self._launcher.start()
+        await asyncio.to_thread(self._launcher.wait)
+
+    async def unload(self) -> None:
+        """End the engine: what it held is free once it is gone."""
+        await asyncio.to_thread(self._launcher.stop)
+
+    async def look(self) -> bool:
+        """Whether it runs already: never before `load`."""
+        return False
 
     async def stop(self) -> None:
         """End the engine."""
@@ -46,6 +65,8 @@ class Proxied:
         Raises:
             UnavailableError: 503 while the engine is not there.
         """
+        if self.on_demand and self._launcher.state == "failed":
+            self._launcher.start()  # given up earlier; nobody else would try again
         if (state := self.state) not in ("ready", "resting"):
             raise UnavailableError(
                 503, f"the engine is {state}; come back soon", kind="server_error", code="engine_unavailable", headers=RETRY

@@ -85,6 +85,9 @@ class OllamaUpstream(Upstream):
                 await asyncio.sleep(0.1)
             else:
                 raise MlxError(f"Ollama keeps {self.part.model} though it was asked to unload it")
+        except RequestError:
+            if await self._shown() is not None:
+                raise
         except ConnectionError:
             LOG.warning("Ollama is not there to unload %s: its memory is free", self.part.model)
 
@@ -130,7 +133,7 @@ class OllamaUpstream(Upstream):
         return Reply.of(whole(found, shape))
 
     def _pause(self, error: UnavailableError, attempt: int) -> float:
-        final = error.body["error"]["code"] in ("model_not_pulled", "context_length_exceeded", "prompt_cut")
+        final = error.body["error"]["code"] in ("context_length_exceeded", "prompt_cut")
         return float("inf") if final else super()._pause(error, attempt)
 
     def _read_whole(self, call: Call, count: int) -> UnavailableError | None:
@@ -148,7 +151,7 @@ class OllamaUpstream(Upstream):
         if status == 404 and "not found" in said:
             LOG.warning("Ollama has no model %s: ollama pull %s", self.part.model, self.part.model)
             words = f"Ollama has no model {self.part.model!r}; on its machine: ollama pull {self.part.model}"
-            return UnavailableError(404, words, code="model_not_pulled", param="model")
+            return RequestError(404, words, code="model_not_pulled", param="model")
         if "context size" in said or "context length" in said:
             return UnavailableError(400, f"{self.name}: {said}", code="context_length_exceeded", param="messages")
         if status == 501:

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from src.core.secrets import redact
-from src.serve.request import UnavailableError
+from src.serve.request import RequestError, UnavailableError
 from src.serve.routing.room import Need, Slot, lacking, victims
 from src.serve.routing.settings import Budgets
 
@@ -29,8 +29,17 @@ class _Ticket:
 
 @dataclass
 class _Failure:
+    """A model that did not load."""
+
     until: float
-    words: str
+    error: Exception
+
+    def told(self, now: float) -> RequestError:
+        """What requests are answered: a refusal in its own words, as of a model that is not there, else 503."""
+        if isinstance(self.error, RequestError) and self.error.status < 500:
+            return self.error
+        words = redact(str(self.error)) or "it takes too long"
+        return _unavailable(f"the model does not load: {words}", "model_not_loaded", self.until - now)
 
 
 class Residency:
@@ -95,6 +104,7 @@ class Residency:
 
         Raises:
             UnavailableError: 503 where it is not there in time, or does not load.
+            RequestError: Where nobody can load it: what its engine says.
         """
         if name not in self.needs:
             yield
@@ -235,9 +245,8 @@ class Residency:
             async with asyncio.timeout(self.budgets.load_timeout):
                 await self._load(slot.name)
         except Exception as error:
-            words = redact(str(error)) or f"it took longer than {self.budgets.load_timeout:g} s"
-            LOG.warning("model %s does not load: %s", slot.name, words)
-            self._failures[slot.name] = _Failure(self._now() + self.budgets.retry, words)
+            LOG.warning("model %s does not load: %s", slot.name, redact(str(error)) or "it takes too long")
+            self._failures[slot.name] = _Failure(self._now() + self.budgets.retry, error)
             self._fail_waiting(slot.name)
             self._start_unload(slot)
             return
@@ -277,16 +286,13 @@ class Residency:
     def _refuse_failed(self, name: str) -> None:
         failure = self._failures.get(name)
         if failure and failure.until > self._now():
-            raise _unavailable(f"model {name!r} does not load: {failure.words}", "model_not_loaded", failure.until - self._now())
+            raise failure.told(self._now())
 
     def _fail_waiting(self, name: str) -> None:
         for ticket in self._of(name):
             self._waiting.remove(ticket)
             if not ticket.turn.done():
-                failure = self._failures[name]
-                ticket.turn.set_exception(
-                    _unavailable(f"model {name!r} does not load: {failure.words}", "model_not_loaded", self.budgets.retry)
-                )
+                ticket.turn.set_exception(self._failures[name].told(self._now()))
 
     def _of(self, name: str) -> Iterator[_Ticket]:
         return iter([ticket for ticket in self._waiting if ticket.name == name])

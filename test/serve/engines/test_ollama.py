@@ -39,7 +39,7 @@ def gateway(ollama, **more):
     }
     models = {name: {"base_url": ollama.url, **each} for name, each in models.items()}
     config = ServeConfig.model_validate({"engine": None, "models": models, "page": False, **more})
-    return open_gateway(config, None, project="test", output=None)
+    return open_gateway(config, None, project="test", output=None, beside={})
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_a_size_without_unloading_is_an_error():
     models = {"far": {"type": "openai", "url": "http://127.0.0.1:1/v1", "model": "x", "vram_gb": 1}}
     config = ServeConfig.model_validate({"engine": None, "models": models, "residency": {"vram_gb": 16}})
     with pytest.raises(MlxError, match="cannot be unloaded"):
-        open_gateway(config, None, project="test", output=None)
+        open_gateway(config, None, project="test", output=None, beside={})
 
 
 def test_the_address_comes_from_the_environment(monkeypatch):

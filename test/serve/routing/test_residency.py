@@ -223,7 +223,7 @@ def test_a_load_without_end_is_given_up():
     async def work():
         return await everybody(there, there.residency(load_timeout=30, wait=100), ("coder", 1))
 
-    assert "longer than 30 s" in str(run(work())[0][3])
+    assert "takes too long" in str(run(work())[0][3])
 
 
 def test_an_unload_that_fails_is_tried_until_the_memory_is_free():

@@ -1,0 +1,54 @@
+"""Any server with OpenAI's API that is started beside ours: llama.cpp's, another `mlx serve`, text-generation-inference."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from src.serve.engines.part import UpstreamPart
+
+if TYPE_CHECKING:
+    from src.llm.launcher import Launcher
+    from src.models.trained import Trained
+    from src.serve.engine import Engine
+
+PORT = "{port}"
+
+
+class ProcessEngine(UpstreamPart):
+    """A server with OpenAI's API, started from a command and watched; with `serve.residency` only while its model is wanted."""
+
+    type: Literal["process"]
+    """A server that is started from a command."""
+    command: tuple[str, ...] = Field(min_length=2)
+    """Its command line, as [llama-server, -m, tiny.gguf, --port, "{port}"]; {port} becomes a free one of 127.0.0.1."""
+    model: str | None = Field(default=None, min_length=1, max_length=256)
+    """Name of the model, as that server knows it; the one that clients ask for if unset."""
+    health: str = Field(default="/health", pattern="^/")
+    """Path that answers 200 once it is ready."""
+    startup_timeout: float = Field(default=300, gt=0)
+    """Seconds that it may take until then."""
+    restarts: int = Field(default=3, ge=0)
+    """How often in a row it is started again when it crashes or hangs."""
+
+    @field_validator("command")
+    @classmethod
+    def _listens(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not any(PORT in word for word in command):
+            raise ValueError("holds no {port}: the server has to be told where to listen")
+        return command
+
+    def open(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Engine":
+        """Prepare; it starts once it runs, or is loaded."""
+        from src.serve.proxied import Proxied
+
+        return Proxied(self.launcher(trained, name=name, max_new_tokens=max_new_tokens, log=log), self, name=self.model or name)
+
+    def launcher(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Launcher":
+        """What keeps the process running."""
+        from src.llm.launcher import Launcher, free_port
+
+        del trained, name, max_new_tokens  # the command says all of that
+        port = free_port()
+        command = [word.replace(PORT, str(port)) for word in self.command]
+        return Launcher(command, port=port, log=log, health=self.health, startup_timeout=self.startup_timeout, restarts=self.restarts)
