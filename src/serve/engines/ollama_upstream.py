@@ -121,7 +121,10 @@ class OllamaUpstream(Upstream):
             options = call.body.get("stream_options") or {}
             events = Events(shape, with_usage=bool(options.get("include_usage")))
             lines = Lines(response, events, self.part.idle_timeout, lambda count: self._read_whole(call, count), self._left)
-            await lines.begin()
+            try:
+                await lines.begin()
+            except ValueError as error:
+                raise self._odd(f"failed: {error}") from None
             return Reply(200, SSE, lines)
         found = json.loads(await response.read())
         if not isinstance(found, dict) or "error" in found:
