@@ -16,6 +16,7 @@ from src.eval.kappa import kappa, kappa_interval
 from src.eval.measure import BASE, TUNED, Evidence, Finding, Measure, Row
 from src.eval.rubric import PAIR, Rubric, one_answer, two_answers
 from src.eval.second_opinion import NoJudgeError, opinions
+from src.eval.to_score import FILE
 from src.llm.asking.standing import Outcome
 from src.llm.backend import Backend
 
@@ -39,7 +40,8 @@ class LlmJudge(Config):
     compare: bool = True
     """Compare base and tuned in pairs too."""
     people: InputPath | None = None
-    """CSV or JSON lines with `question`, `answer` and a column for each rubric, with people's scores; without it no gate is decided."""
+    """CSV or JSON lines with `question`, `answer` and a column for each rubric, with people's scores; without it no gate is decided, and
+    `to_score.csv` beside the report has answers to score."""
     min_kappa: float = Field(0.4, ge=-1, le=1)
     """Least agreement with people for a rubric's figures to gate; 0.4 is where Landis & Koch (1977) begin to call it moderate."""
     rows: int | None = Field(100, ge=1)
@@ -155,6 +157,7 @@ class LlmJudge(Config):
             return {}
         from src.text.csv_rows import read_csv
         from src.text.jsonl import Fault, read_lines
+        from src.text.spreadsheet import as_it_was
 
         rows = (
             read_lines(self.people)
@@ -166,6 +169,7 @@ class LlmJudge(Config):
             row: Mapping[str, Any] = {} if isinstance(line, Fault) else line[1]
             if not isinstance(line, Fault) and row.get(name) in (None, ""):
                 continue
+            row = {key: as_it_was(value) if isinstance(value, str) else value for key, value in row.items()}
             score = str(row.get(name)).strip()
             if score not in {"1", "2", "3", "4", "5"} or not row.get("answer"):
                 place = line.line if isinstance(line, Fault) else line[0]
@@ -179,7 +183,7 @@ class LlmJudge(Config):
     def _agreement(self, people: Mapping[str, int], found: Mapping[str, Outcome], seed: int) -> tuple[dict[str, Any] | None, str]:
         """Agreement with people, and why the judge is not to be relied on, or nothing."""
         if not people:
-            return None, "nobody has compared the judge with people: set `people`"
+            return None, f"nobody has compared the judge with people: score the answers in {FILE}, and set `people` to it"
         both = [(right, int(found[text].value["score"])) for text, right in people.items() if found[text].value is not None]
         if len(both) < FEWEST:
             return {"rows": len(both)}, f"people scored only {len(both)} answers that the judge scored too, and {FEWEST} are needed"

@@ -1,18 +1,22 @@
 """Writes what an evaluation leaves behind: predictions, scores of each row, figures, pictures, the report."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from src.core.errors import MlxError
 from src.core.files import to_json, write_jsonl, write_text
 from src.core.run import Run
+from src.core.stage import folder
 from src.eval.blocks import markdown
 from src.eval.held import Held
-from src.eval.measure import Measure
+from src.eval.llm_judge import LlmJudge
+from src.eval.measure import Evidence, Measure
 from src.eval.page import page
 from src.eval.plots import plots
 from src.eval.predictions import rows
 from src.eval.report import blocks, summary_table
+from src.eval.to_score import FILE, write_to_score
 from src.llm.client import Reply
 
 Likelihoods = Mapping[str, Mapping[str, tuple[float, int]]]
@@ -26,6 +30,25 @@ def write_predictions(run: Run, held: Held, answers: Mapping[str, Mapping[str, R
     for name, liked in likelihoods.items():
         lines = ({"id": each, "nats": liked[each][0], "tokens": liked[each][1], "bytes": held.bytes_of[each]} for each in held.bytes_of)
         write_jsonl(run.output / "predictions" / f"{name}.likelihood.jsonl", lines)
+
+
+def spare_people(run: Run, metrics: Iterable[Any]) -> None:
+    """Refuse to run over people's work.
+
+    Raises:
+        MlxError: Where their scores lie in the folder that this evaluation is to replace.
+    """
+    for people in (metric.people for metric in metrics if isinstance(metric, LlmJudge) and metric.people):
+        if folder(run.name, "eval").resolve() in people.resolve().parents:
+            raise MlxError(f"{people} would be lost: this evaluation replaces its folder", "move it, and set `people` to where it is")
+
+
+def write_for_people(run: Run, metrics: Iterable[Any], evidence: Evidence) -> None:
+    """Where a judge has not been compared with people, write answers that they can score."""
+    for judge in (metric for metric in metrics if isinstance(metric, LlmJudge) and metric.people is None):
+        with run.write(FILE) as stream:
+            count = write_to_score(stream, evidence, list(judge.rubrics), judge.tags)
+        run.log.info("%d answers to score: move %s elsewhere, fill it in, and set the judge's `people` to it", count, FILE)
 
 
 def write_scores(run: Run, measures: Sequence[Measure]) -> None:

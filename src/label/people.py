@@ -10,11 +10,10 @@ from src.core.ledger import Drop
 from src.label.gold import rows_of
 from src.llm.asking.task import Answer, Task
 from src.llm.asking.verdict import Unusable
+from src.text.spreadsheet import as_it_was, harmless
 
 UNSURE = "unsure.csv"
 COLUMNS = ("id", "text", "label", "reason", "answers")
-_ACTIVE = "'=+-@\t\r\n|%＝＋－＠"
-"""What a cell may not begin with: spreadsheets take it for a formula (OWASP, CSV injection), or take the mark off that says it is none."""
 _SHOWN = 3
 
 
@@ -28,17 +27,6 @@ def write_unsure(stream: IO[str], drops: Iterable[tuple[Drop, str]]) -> int:
         writer.writerow([harmless(cell) for cell in (drop.id, text, "", drop.reason, drop.detail)])
         count += 1
     return count
-
-
-def harmless(cell: str) -> str:
-    """Put a quote before a cell that a spreadsheet would run; `as_it_was` takes it off again."""
-    cell = cell.replace("\0", "").encode("utf-8", "replace").decode()
-    return f"'{cell}" if cell.lstrip(" ").startswith(tuple(_ACTIVE)) else cell
-
-
-def as_it_was(cell: str) -> str:
-    """Take the quote of `harmless` off."""
-    return cell[1:] if cell.startswith("'") and cell[1:].lstrip(" ").startswith(tuple(_ACTIVE)) else cell
 
 
 def read_corrections(path: Path, task: Task) -> dict[str, Answer]:

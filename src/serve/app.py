@@ -22,6 +22,7 @@ from src.serve.out import Out
 from src.serve.page.page import Page, is_page
 from src.serve.reply import Reply
 from src.serve.request import CHAT, RequestError, bug
+from src.serve.request_log import RequestLog
 from src.serve.route import PATIENCE, Hot, Patience
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def application(
         page: Whether there is a page at /ui.
         control: Health by model, metrics, lineage and administration; none of them if None.
     """
-    api = FastAPI(lifespan=_lifespan(gateway, guard, failed, control), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
+    log = RequestLog()
+    api = FastAPI(lifespan=_lifespan(gateway, guard, failed, control, log), title="mlx", docs_url=None, redoc_url=None, openapi_url=None)
     api.state.gateway = gateway
     api.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     api.add_exception_handler(RequestError, _refused)  # type: ignore[arg-type]
@@ -79,7 +81,7 @@ def application(
         api.include_router(gateway.memory.routes(max_body))
     if guard:
         api.include_router(budget_route(guard.limits))
-    hot = Hot(gateway, max_body=max_body, patience=patience, conversations=conversations)
+    hot = Hot(gateway, max_body=max_body, patience=patience, conversations=conversations, log=log)
     front = _Front(api, {**dict.fromkeys(gateway.paths, ("POST", hot)), MODELS: ("GET", _Models(gateway))}, Page() if page else None)
     return Door(KnownHosts(front, hosts), guard=guard, max_headers=max_headers, metrics=control.metrics if control else None)
 
@@ -123,7 +125,7 @@ class _Models:
 
 
 def _lifespan(
-    gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None], control: "Control | None"
+    gateway: Gateway, guard: Guard | None, failed: Callable[[BaseException], None], control: "Control | None", log: RequestLog
 ) -> Callable[[FastAPI], Any]:
     """Run the engines as long as the app runs; one that is given up leaves the others to answer."""
     engines = [model.engine for model in gateway.models.values()]
@@ -148,6 +150,7 @@ def _lifespan(
         await asyncio.gather(*(each.close() for each in (gateway.shadows, gateway.residency) if each))
         await asyncio.gather(*(engine.stop() for engine in engines))
         await asyncio.gather(*running, *guarding, return_exceptions=True)
+        log.flush()
         if guard:
             await guard.close()
 

@@ -13,11 +13,14 @@ class Out:
         self._send = send
         self.status = 0
         self.ended = False
+        self.route = ""
+        """The model that answered, and why."""
 
     async def data(self, reply: Reply, data: bytes, *, more: bool = True) -> None:
         """Send the next bytes."""
         if not self.status:
             self.status = reply.status
+            self.route = reply.headers.get("x-mlx-route", "")
             headers = [(key.encode(), value.encode("latin-1")) for key, value in reply.headers.items()]
             await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         self.ended = not more

@@ -15,10 +15,12 @@ from src.serve.access.meter import Meter
 from src.serve.access.visit import Visit
 from src.serve.gateway.ask import ask
 from src.serve.gateway.gateway import Gateway
+from src.serve.line import LINE, Line
 from src.serve.out import Out
 from src.serve.parse import parse
 from src.serve.reply import Reply
 from src.serve.request import CHAT, CLASSIFY, EMBEDDINGS, Call, RequestError, bug
+from src.serve.request_log import RequestLog
 
 LOG = logging.getLogger("mlx.serve")
 
@@ -38,12 +40,19 @@ class Hot:
     """Chat, completions and embeddings: bare ASGI, so that bytes pass untouched and a client that leaves is noticed at once."""
 
     def __init__(
-        self, gateway: Gateway, *, max_body: int, patience: Patience = PATIENCE, conversations: Conversations | None = None
+        self,
+        gateway: Gateway,
+        *,
+        max_body: int,
+        patience: Patience = PATIENCE,
+        conversations: Conversations | None = None,
+        log: RequestLog | None = None,
     ) -> None:
         self.gateway = gateway
         self.max_body = max_body
         self.patience = patience
         self.conversations = conversations
+        self.log = log or RequestLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,7 +65,7 @@ class Hot:
                 call = await self._call(scope, receive, visit)
                 read = True
                 clock.reschedule(asyncio.get_running_loop().time() + self.patience.answer)
-                stayed = await self._answered(call, receive, out, clock)
+                stayed = await self._answered(call, scope, receive, out, clock)
         except RequestError as error:
             if visit:
                 visit.refused = error.body["error"]["code"] or "bad_request"
@@ -68,7 +77,7 @@ class Hot:
         except Exception:
             LOG.exception("a request failed")
             await out.error(bug())
-        _note(scope["path"], out.status if stayed else "left by the client after", (time.perf_counter() - start) * 1000)
+        self.log.note(scope["path"], out.status if stayed else "left by the client after", (time.perf_counter() - start) * 1000, out.route)
 
     async def _call(self, scope: Scope, receive: Receive, visit: Visit | None) -> Call:
         kind = declared = b""
@@ -108,19 +117,25 @@ class Hot:
     def _too_large(self) -> RequestError:
         return RequestError(413, f"the body is larger than {self.max_body:,} bytes", code="body_too_large")
 
-    async def _answered(self, call: Call, receive: Receive, out: Out, clock: asyncio.Timeout) -> bool:
+    async def _answered(self, call: Call, scope: Scope, receive: Receive, out: Out, clock: asyncio.Timeout) -> bool:
         """Answer as long as the client is there; return whether it stayed."""
         work: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         gone = False
 
-        def left(watch: "asyncio.Task[Any]") -> None:
+        def left(_: object = None) -> None:
             nonlocal gone
-            if not watch.cancelled() and not out.ended:
+            if not out.ended:
                 gone = True
                 work.cancel()
 
-        watch = asyncio.ensure_future(receive())  # says http.disconnect, or nothing
-        watch.add_done_callback(left)
+        line: Line | None = scope.get(LINE)
+        if line and line.lost:
+            return False
+        watch = None if line else asyncio.ensure_future(receive())  # says http.disconnect, or nothing
+        if line:
+            line.gone = left
+        elif watch:
+            watch.add_done_callback(left)
         try:
             await self._answer(call, out, clock)
         except asyncio.CancelledError:
@@ -129,8 +144,11 @@ class Hot:
             work.uncancel()
             return False
         finally:
-            watch.remove_done_callback(left)
-            watch.cancel()
+            if line:
+                line.gone = None
+            elif watch:
+                watch.remove_done_callback(left)
+                watch.cancel()
         return True
 
     async def _answer(self, call: Call, out: Out, clock: asyncio.Timeout) -> None:
@@ -143,6 +161,8 @@ class Hot:
                 call.visit.meter = meter
             call.metered = not told
         reply = await ask(self.gateway, call, clock)
+        if reply.cached and call.visit:
+            call.visit.meter = None
         try:
             await self._passed(call, reply, out, meter)
         finally:
@@ -171,10 +191,3 @@ class Hot:
         answered = reply.headers.get("x-mlx-route", "").partition(";")[0] or call.model
         keep = partial(self.conversations.keep, model=answered, tools=call.tools(), calls=meter.calls)
         await asyncio.to_thread(keep, call.who, REQUEST.get() or "", call.conversation(), meter.text)
-
-
-def _note(path: str, how: int | str, ms: float) -> None:
-    """Write the request into the log, without asking for the place in the code, which costs more than all else in a line."""
-    if LOG.isEnabledFor(logging.INFO):
-        said = (path[4:].partition("/")[0], how, ms)
-        LOG.handle(logging.LogRecord(LOG.name, logging.INFO, __file__, 0, "%s %s %.0f ms", said, None))

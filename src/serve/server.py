@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from src.core.errors import MlxError
 from src.core.files import to_json, write_text
 from src.core.manifest import Manifest, now
+from src.serve.line import Line
 
 FILE = "server.json"
 DRAIN = 30  # seconds that answers under way get to end once the server is asked to
@@ -33,6 +34,7 @@ class Server(uvicorn.Server):
         settings = uvicorn.Config(
             app,
             lifespan="on",
+            http=Line,
             log_config=None,
             log_level="error",
             access_log=False,

@@ -3,8 +3,10 @@
 import logging
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.core.errors import MlxError
 from src.serve.access.caller import Caller
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from src.serve.access.tokens import Tokens
 
 LOG = logging.getLogger("mlx.serve")
+MOST = 10_000  # headers that are remembered
 LONGEST = 8192  # characters of a token
 CHALLENGE = {"www-authenticate": 'Bearer realm="mlx"'}
 
@@ -33,6 +36,8 @@ class Identify:
         self.access = access
         self.keys = Keys(access.keys_at(folder))
         self.tokens = tokens_of(access)
+        self._known_keys: dict[bytes, tuple[Any, Access, str | None, Caller]] = {}
+        """By the hash of the whole header: the state of the keys then, the settings, when it expires, and whose it is."""
 
     def check(self) -> None:
         """Refuse to start where nobody could come in.
@@ -60,20 +65,35 @@ class Identify:
         given = [value for key, value in headers if key.lower() == b"authorization"]
         if not given:
             raise _unknown("there is no Authorization header: send Authorization: Bearer KEY", "missing_key")
+        if len(given) == 1 and (known := self._again(given[0])):
+            return known
         words = given[0].decode("latin-1").split()
         if len(given) > 1 or len(words) != 2 or words[0].lower() != "bearer" or len(words[1]) > LONGEST or not words[1].isascii():
             raise _unknown("the key is not valid", "invalid_api_key")
         try:
-            return self._by_key(words[1]) if words[1].startswith(MARK) else await self._by_token(words[1])
+            if not words[1].startswith(MARK):
+                return await self._by_token(words[1])
+            caller, expires = self._by_key(words[1])
+            if len(self._known_keys) >= MOST:
+                self._known_keys.clear()
+            self._known_keys[sha256(given[0]).digest()] = (self.keys.mark, self.access, expires, caller)
+            return caller
         except MlxError as error:
             LOG.error("%s: %s", error, error.hint)
             raise RequestError(503, "keys cannot be checked now", kind="server_error", code="keys_unavailable") from None
 
-    def _by_key(self, text: str) -> Caller:
+    def _again(self, given: bytes) -> Caller | None:
+        """Who came with this very header before, as long as neither keys nor roles have changed since."""
+        known = self._known_keys.get(sha256(given).digest())
+        if known is None or known[0] != self.keys.look() or known[1] is not self.access:
+            return None
+        return None if known[2] and known[2] <= datetime.now(UTC).isoformat() else known[3]
+
+    def _by_key(self, text: str) -> tuple[Caller, str | None]:
         key = self.keys.find(text)
         if key is None:
             raise _unknown("the key is not valid", "invalid_api_key")
-        return self._known(key.id, key.name, key.role, "key")
+        return self._known(key.id, key.name, key.role, "key"), key.expires
 
     async def _by_token(self, text: str) -> Caller:
         claims = await self.tokens.check(text) if self.tokens else None

@@ -44,6 +44,7 @@ class Keys:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
+        self._name = str(self.path)
         self._seen: tuple[int, ...] | None = None
         self._keys: dict[str, Key] = {}
 
@@ -98,13 +99,23 @@ class Keys:
             keys[number] = key if key.revoked else replace(key, revoked=_now().isoformat())
             return keys[number]
 
-    def _fresh(self) -> dict[str, Key]:
+    @property
+    def mark(self) -> tuple[int, ...] | None:
+        """Stands for the file as it was when it was last read."""
+        return self._seen
+
+    def look(self) -> tuple[int, ...] | None:
+        """Stands for the file as it is now."""
         try:
-            stat = self.path.stat()
+            stat = os.stat(self._name)  # noqa: PTH116 (each request asks)
         except FileNotFoundError:
+            return None
+        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+    def _fresh(self) -> dict[str, Key]:
+        if (seen := self.look()) is None:
             self._seen, self._keys = None, {}
             return self._keys
-        seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         if seen != self._seen:
             try:
                 self._keys = {each["id"]: Key(**each) for each in json.loads(self.path.read_text(encoding="utf-8"))}
