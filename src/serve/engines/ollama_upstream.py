@@ -131,8 +131,8 @@ class OllamaUpstream(Upstream):
             raise self._odd("answered an error as if it were none")
         if call.path == EMBEDDINGS:
             return Reply.of(embedded(found, name=self.name, packed=call.body.get("encoding_format") == "base64"))
-        if error := self._read_whole(call, int(found.get("prompt_eval_count") or 0)):
-            raise error
+        if cut := self._read_whole(call, int(found.get("prompt_eval_count") or 0)):
+            raise cut
         return Reply.of(whole(found, shape))
 
     def _pause(self, error: UnavailableError, attempt: int) -> float:
