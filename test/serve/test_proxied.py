@@ -80,7 +80,9 @@ def test_a_client_that_leaves_is_left_by_the_engine_too(web, engine):
     with web.running(engine()) as address:
         ready(web, address)
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
-        connection.request("POST", "/v1/chat/completions", json.dumps(web.chat("forever")), {"content-type": "application/json"})
+        connection.request(
+            "POST", "/v1/chat/completions", json.dumps(web.chat("forever", stream=True)), {"content-type": "application/json"}
+        )
         assert connection.getresponse().read(30).startswith(b"data: 0\n\n")
         connection.close()
         connection.sock = None
