@@ -111,7 +111,8 @@ def wide_as_its_window(page):
 
 
 @pytest.mark.slow
-def test_a_conversation_tells_its_route_its_tokens_and_its_sources(web, opened):
+def test_a_conversation_tells_its_route_its_tokens_and_its_sources(web, opened, caplog):
+    caplog.set_level("INFO", "mlx.serve")
     with serving(web) as (address, scripted, _):
         page = opened(address)
         say(page, "Which lens has the lamp?")
@@ -124,6 +125,7 @@ def test_a_conversation_tells_its_route_its_tokens_and_its_sources(web, opened):
         assert page.eval_on_selector_all(".words a", "all => all.map((a) => a.protocol)") == ["https:"]
         say(page, "And now?")
         page.wait_for_selector(".sources >> nth=1")
+        assert "left by the client" not in caplog.text, "an answer was not read to its end"
         sent = scripted.seen[-1].body["messages"]
         assert [each["role"] for each in sent] == ["user", "assistant", "user"] and "Fresnel" not in str(sent[0])
 
