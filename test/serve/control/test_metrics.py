@@ -75,10 +75,11 @@ def test_a_client_that_leaves_counts_as_one(plane):
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
         headers = {"content-type": "application/json", "authorization": f"Bearer {plane.keys['user'][1]}"}
         connection.request("POST", "/v1/chat/completions", json.dumps(plane.web.chat(model="one")), headers)
-        plane.web.until(lambda: told(plane, address)["mlx_model_inflight", "one"] == 1)
+        plane.web.until(lambda: plane.upstream.seen and told(plane, address)["mlx_model_inflight", "one"] == 1)
         connection.close()
         plane.web.until(lambda: told(plane, address).get(("mlx_requests_total", "/v1/chat/completions", "499")) == 1)
-        assert told(plane, address)["mlx_model_inflight", "one"] == 0 and plane.upstream.left == 1
+        assert told(plane, address)["mlx_model_inflight", "one"] == 0
+        plane.web.until(lambda: plane.upstream.left == 1, 5)
 
 
 WORKER = """

@@ -261,7 +261,8 @@ HEADS = {
 def test_head(gate, name):
     lines, wanted = HEADS[name]
     asked = len(gate.upstream.seen)
-    answer = gate.said(gate.head(*lines) + b"abc\r\n\r\n", wait=3)
+    framed = any("length" in line or "encoding" in line for line in lines)  # else what follows would be a request of its own
+    answer = gate.said(gate.head(*lines) + (b"abc\r\n\r\n" if framed else b""), wait=3)
     assert status_of(answer) in wanted, answer
     assert len(gate.upstream.seen) == asked
     assert gate.works()
