@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -24,11 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import uvloop
 import yaml
 from gateway_load import Seen, load, request
 
 from src.serve import ServeConfig
 
+LASTS = 1.3  # seconds of a stream of 64 chunks, 20 ms apart
 HERE = Path(__file__).parent
 MLX = Path(sys.executable).with_name("mlx")
 ROUTES = {
@@ -83,7 +86,9 @@ def running(command: list[str], where: Path, health: str, **environment: str) ->
     """Run a command until the block ends; yield it once `health` answers 200, with the seconds that took."""
     start = time.perf_counter()
     with (where / "out.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=where, stdout=log, stderr=log, env={**os.environ, **environment})
+        process = subprocess.Popen(
+            command, cwd=where, stdout=log, stderr=log, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment}
+        )
     try:
         while True:
             with contextlib.suppress(OSError):
@@ -124,7 +129,7 @@ def gateway(where: Path, up: str, *, workers: int = 1, bare: bool = False) -> It
     port = free()
     model = {"type": "openai", "url": up, "model": "stand-in"}
     role = {"requests_per_minute": 10**8, "tokens_per_minute": 10**12, "concurrent": 10**6}
-    section = {"engine": None, "port": port, "models": {"fast": model, "coder": model}}
+    section = {"engine": None, "port": port, "page": False, "models": {"fast": model, "coder": model}}
     if workers > 1:
         section |= {"workers": workers}
     if not bare:
@@ -152,15 +157,29 @@ def gateway(where: Path, up: str, *, workers: int = 1, bare: bool = False) -> It
 
 @contextlib.contextmanager
 def litellm(where: Path, up: str, python: Path) -> Iterator[Server]:
-    """LiteLLM's proxy as its documentation starts it, with one model and no callbacks."""
+    """LiteLLM's proxy as its documentation starts it, with one model, its master key as the only key, and no callbacks."""
     where.mkdir(parents=True, exist_ok=True)
     port = free()
-    settings = {"model_list": [{"model_name": "fast", "litellm_params": {"model": "openai/stand-in", "api_base": up, "api_key": "none"}}]}
+    key = f"sk-{secrets.token_hex(16)}"
+    settings = {
+        "model_list": [{"model_name": "fast", "litellm_params": {"model": "openai/stand-in", "api_base": up, "api_key": "none"}}],
+        "general_settings": {"master_key": key},
+    }
     (where / "lite.yaml").write_text(yaml.safe_dump(settings))
     command = [str(python.with_name("litellm")), "--config", "lite.yaml", "--port", str(port), "--host", "127.0.0.1"]
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"}
     with running(command, where, f"http://127.0.0.1:{port}/health/liveliness", **quiet) as (process, ready):
-        yield Server("LiteLLM", f"http://127.0.0.1:{port}/v1", process, ready)
+        yield Server("LiteLLM", f"http://127.0.0.1:{port}/v1", process, ready, key=key)
+
+
+@contextlib.contextmanager
+def floor(where: Path, up: str) -> Iterator[Server]:
+    """Bare ASGI and aiohttp, with nothing between."""
+    where.mkdir(parents=True, exist_ok=True)
+    port = free()
+    command = [sys.executable, str(HERE / "gateway_floor.py"), str(port), up]
+    with running(command, where, f"http://127.0.0.1:{port}/health") as (process, ready):
+        yield Server("bare ASGI + aiohttp", f"http://127.0.0.1:{port}/v1", process, ready)
 
 
 def row(name: str, *cells: object) -> None:
@@ -180,9 +199,9 @@ async def json_cost(server: Server, total: int, at_once: int) -> tuple[float, Se
 async def stream_cost(server: Server, total: int, at_once: int) -> tuple[float, Seen]:
     """CPU microseconds of a streamed chunk."""
     data = server.request(stream=True)
-    await load(server.url, data, at_once=at_once, total=at_once)
+    await load(server.url, data, at_once=at_once, total=at_once, spread=LASTS)
     before = server.cpu()
-    seen = await load(server.url, data, at_once=at_once, total=total)
+    seen = await load(server.url, data, at_once=at_once, total=total, spread=LASTS)
     return (server.cpu() - before) / max(1, seen.chunks) * 1e6, seen
 
 
@@ -196,15 +215,15 @@ def measure(server: Server, direct: dict[str, Seen], *, requests: int, streams: 
     """Measure one proxy, best of some rounds for CPU; added times are against direct."""
     costs, chunks, seen, flows = [], [], Seen(), Seen()
     for _ in range(rounds):
-        cost, one = asyncio.run(json_cost(server, requests, 32))
+        cost, one = uvloop.run(json_cost(server, requests, 32))
         refuse(one, server.name)
         costs.append(cost)
-        cost, flow = asyncio.run(stream_cost(server, streams, at_once))
+        cost, flow = uvloop.run(stream_cost(server, streams, at_once))
         refuse(flow, server.name)
         chunks.append(cost)
         flows.first += flow.first
         flows.chunks += flow.chunks
-        _, one = asyncio.run(json_cost(server, min(requests, 300), 1))
+        _, one = uvloop.run(json_cost(server, min(requests, 300), 1))
         seen.first += one.first
     found = {
         "json_us": min(costs),
@@ -238,10 +257,12 @@ def compare(given: argparse.Namespace, where: Path) -> None:
         alone = Server("direct", up, psutil.Process())
         direct = {"json": Seen(), "stream": Seen()}
         for _ in range(given.rounds):
-            direct["json"].first += asyncio.run(load(up, alone.request(stream=False), at_once=1, total=300)).first
-            direct["stream"].first += asyncio.run(
-                load(up, alone.request(stream=True), at_once=given.streams, total=given.streams * 3)
+            direct["json"].first += uvloop.run(load(up, alone.request(stream=False), at_once=1, total=300)).first
+            direct["stream"].first += uvloop.run(
+                load(up, alone.request(stream=True), at_once=given.streams, total=given.streams * 3, spread=LASTS)
             ).first
+        with floor(where / "floor", up) as least:
+            measure(least, direct, requests=given.requests, streams=given.streams * 3, at_once=given.streams, rounds=given.rounds)
         with gateway(where / "mlx", up, workers=given.workers, bare=given.bare) as ours:
             mine = measure(ours, direct, requests=given.requests, streams=given.streams * 3, at_once=given.streams, rounds=given.rounds)
         if not given.peers:
@@ -265,7 +286,7 @@ def soak(given: argparse.Namespace, where: Path) -> None:
                 whole.why += each.why
             return whole
 
-        most = asyncio.run(rate(0.0, 5))
+        most = uvloop.run(rate(0.0, 5))
         capacity = len(most.total) / most.seconds
         pause = 32 / (0.7 * capacity) - 32 / capacity
         print(f"capacity {capacity:.0f} requests a second, half of them streams of 64 chunks; now 70 % of it for {given.soak} s")
@@ -273,7 +294,7 @@ def soak(given: argparse.Namespace, where: Path) -> None:
         asked = failed = 0
         start = time.perf_counter()
         while (age := time.perf_counter() - start) < given.soak:
-            seen = asyncio.run(rate(pause, min(10, given.soak - age)))
+            seen = uvloop.run(rate(pause, min(10, given.soak - age)))
             asked, failed = asked + len(seen.total), failed + seen.failed
             time.sleep(0.3)
             marks.append((time.perf_counter() - start, server.rss(), server.files()))

@@ -105,15 +105,20 @@ class Client(asyncio.Protocol):
             self.waiting.set_result(False)
 
 
-async def load(url: str, data: bytes, *, at_once: int, total: int | None = None, seconds: float | None = None, pause: float = 0.0) -> Seen:
-    """Ask `total` times, or for some `seconds`, so many at once; with a `pause` between two requests of a connection."""
+async def load(
+    url: str, data: bytes, *, at_once: int, total: int | None = None, seconds: float | None = None, pause: float = 0.0, spread: float = 0.02
+) -> Seen:
+    """Ask `total` times, or for some `seconds`, so many at once; with a `pause` between two requests of a connection.
+
+    Connections begin one after the other within `spread` seconds, and so stay apart where answers take the same time.
+    """
     parts, seen = urlsplit(url), Seen()
     left = total if total is not None else 1 << 60
     end = time.perf_counter() + seconds if seconds else float("inf")
 
     async def one(number: int) -> None:
         nonlocal left
-        await asyncio.sleep(number * 0.0005)
+        await asyncio.sleep(number * spread / at_once)
         _, client = await asyncio.get_running_loop().create_connection(Client, parts.hostname, parts.port)
         while left > 0 and time.perf_counter() < end:
             left -= 1

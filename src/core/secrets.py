@@ -9,6 +9,7 @@ from typing import Any
 from src.core.errors import MlxError
 
 _LOOKS_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$")
+_IN_ADDRESS = re.compile(r"://[^/@:\s]*:([^/@\s]+)@")
 _MASK = "***"
 _known: tuple[dict[Any, Any], re.Pattern[str] | None] = ({}, None)
 
@@ -43,10 +44,15 @@ def _secrets() -> re.Pattern[str] | None:
     global _known
     now = getattr(os.environ, "_data", None) or dict(os.environ)
     if now != _known[0]:
-        values = {value for name in names() if len(value := os.environ[name].strip()) >= 6}
+        values = {value for value in (*(os.environ[name].strip() for name in names()), *_in_addresses()) if len(value) >= 6}
         longest_first = sorted(values, key=len, reverse=True)
         _known = (dict(now), re.compile("|".join(map(re.escape, longest_first))) if values else None)
     return _known[1]
+
+
+def _in_addresses() -> list[str]:
+    """Passwords within addresses, as in redis://:password@host, whatever the variable is called."""
+    return [found[1] for value in os.environ.values() if "@" in value and (found := _IN_ADDRESS.search(value))]
 
 
 class Redact(logging.Filter):

@@ -13,6 +13,7 @@ from src.serve.access.conversations import LogConversations
 from src.serve.access.settings import Access
 from src.serve.engines import EngineChoice, ModelChoice
 from src.serve.engines.transformers import TransformersEngine
+from src.serve.gateway.cache import Cache
 from src.serve.memory import Memory
 from src.serve.routing.room import Need, lacking
 from src.serve.routing.settings import Budgets, Routes
@@ -62,6 +63,8 @@ class ServeConfig(StageConfig):
     """Memory that models may take together; those that say vram_gb or ram_gb are loaded and unloaded to keep to it."""
     memory: Memory | None = None
     """Files of markdown that answers draw on; none if unset."""
+    cache: Cache | None = None
+    """Keep answers that are the same each time, for who asked; none are kept if unset."""
     page: bool = True
     """Whether there is a page at /ui, to talk, to classify, and to see how the models do."""
     access: Access | None = None

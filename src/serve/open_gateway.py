@@ -56,6 +56,7 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
     gateway = Gateway(models, memory=_memory(config, project, output, logs), residency=open_residency(config, models))
     if any(model.part.context for model in models.values()):
         gateway.budget = Budget()
+    gateway.cache = config.cache.open() if config.cache else None
     if config.routes:
         open_routes(gateway, config.routes)
     return gateway

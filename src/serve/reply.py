@@ -38,6 +38,8 @@ class Reply:
     """What the engine was asked in the end."""
     tries: int = 1
     """How often engines were asked for it."""
+    cached: bool = False
+    """Whether no engine was asked: it costs its reader no tokens."""
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What is to be done once its last byte has gone, or nobody wants it any more."""
 

@@ -22,7 +22,7 @@ class RequestLog:
         """Note a request: its path, its status or what became of it, and which model answered and why."""
         if not LOG.isEnabledFor(logging.INFO):
             return
-        self._waiting.append((time.time(), REQUEST.get(), (path[4:].partition("/")[0], how, ms, route)))
+        self._waiting.append((time.time(), REQUEST.get(), (path[4:].partition("/")[0], how, ms, f" {route}" if route else "")))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self.flush)
         elif len(self._waiting) >= MOST:
@@ -36,7 +36,7 @@ class RequestLog:
         waiting, self._waiting = self._waiting, []
         for when, request, said in waiting:
             # without asking for the place in the code
-            record = logging.LogRecord(LOG.name, logging.INFO, __file__, 0, "%s %s %.0f ms %s", said, None)
+            record = logging.LogRecord(LOG.name, logging.INFO, __file__, 0, "%s %s %.0f ms%s", said, None)
             record.created, record.msecs = when, (when % 1) * 1000
             record.fields = {"request_id": request} if request else {}
             LOG.handle(record)

@@ -161,6 +161,8 @@ class Hot:
                 call.visit.meter = meter
             call.metered = not told
         reply = await ask(self.gateway, call, clock)
+        if reply.cached and call.visit:
+            call.visit.meter = None
         try:
             await self._passed(call, reply, out, meter)
         finally:

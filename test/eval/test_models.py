@@ -41,8 +41,8 @@ def right(body, number):
     return said(None, [{"id": "1", "type": "function", "function": {"name": "set_light", "arguments": arguments}}])
 
 
-def section(url, more=""):
-    backend = f"{{type: openai, model: m, base_url: '{url}', timeout: 1}}"
+def section(url, more="", timeout=30):
+    backend = f"{{type: openai, model: m, base_url: '{url}', timeout: {timeout}}}"
     models = f"[{{type: tuned}}, {{type: api, name: big, backend: {backend}{more}}}]"
     return f"{{models: {models}, metrics: [{{type: tool_calls}}], max_new_tokens: 8}}"
 
@@ -114,11 +114,11 @@ def test_a_row_without_an_answer_is_in_the_ledger_and_counts_for_no_model(projec
 def test_a_server_that_hangs_costs_its_timeout_and_no_more(project, server, quick):
     def hangs(body, number):
         if "hall" in body["messages"][-1]["content"]:
-            time.sleep(1.5)
+            time.sleep(4)
         return right(body, number)
 
     server.answers = hangs
-    manifest = evaluate(evaluate.load(project(section(server.url, ", max_retries: 1"))))
+    manifest = evaluate(evaluate.load(project(section(server.url, ", max_retries: 1", timeout=3))))
     assert manifest.counts["reasons"] == {"unanswered": 1}
 
 

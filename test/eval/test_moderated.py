@@ -34,7 +34,7 @@ def verdict(body, number):
 def backend(server, monkeypatch):
     monkeypatch.setattr("src.llm.patience.backoff", lambda attempt, chance: 0.0)
     server.answers = verdict
-    return ModerationBackend(base_url=server.url, timeout=1)
+    return ModerationBackend(base_url=server.url, timeout=30)
 
 
 @pytest.fixture
@@ -98,11 +98,11 @@ def test_faults_are_outlasted_and_those_that_last_are_in_the_ledger(asked, backe
 def test_one_that_hangs_costs_its_timeout(asked, backend, server):
     def hangs(body, number):
         if "poison" in body["input"]:
-            time.sleep(1.5)
+            time.sleep(4)
         return verdict(body, number)
 
     server.answers = hangs
-    finding = Safety(moderation=backend.model_copy(update={"max_retries": 0})).score(asked)
+    finding = Safety(moderation=backend.model_copy(update={"max_retries": 0, "timeout": 3})).score(asked)
     assert [drop.reason for drop in finding.drops] == ["judge_no_answer"]
 
 

@@ -138,3 +138,31 @@ def test_a_bug_in_another_route_is_500_in_the_same_form(web, capfd):
     with web.running(Odd(Slow, name="keeper", queue=1)) as address:
         status, _, body = web.ask(address, path="/health", method="GET")
         assert status == 500 and body["error"]["code"] == "internal_error" and "Zero" not in json.dumps(body)
+
+
+def test_a_model_on_demand_is_loaded_and_let_go(web, trained_folder):
+    from src.serve.engines.transformers import TransformersEngine
+    from src.serve.gateway.gateway import Gateway
+    from src.serve.gateway.model import Model
+    from src.serve.routing.residency import Residency
+    from src.serve.routing.room import Need
+    from src.serve.routing.settings import Budgets
+
+    engines = {}
+    for name in ("one", "two"):
+        engines[name] = TransformersEngine(device="cpu", model=trained_folder).open(None, name=name, max_new_tokens=50, log=None)
+        engines[name].on_demand = True
+    needs = dict.fromkeys(engines, Need(0, 1))
+
+    async def load(name):
+        assert not any([await engine.look() for engine in engines.values()])
+        await engines[name].load()
+
+    residency = Residency(needs, Budgets(ram_gb=1.5, linger=0), load, lambda name: engines[name].unload())
+    gateway = Gateway({name: Model(name, engine, system=web.system) for name, engine in engines.items()}, residency=residency)
+    with web.running(gateway) as address:
+        for name in ("one", "two", "one"):
+            status, _, body = web.ask(address, {**web.chat(), "model": name})
+            assert status == 200
+            assert body["choices"][0]["message"]["content"] == web.greeted
+    assert residency.swaps == 2

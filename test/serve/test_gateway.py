@@ -13,11 +13,17 @@ import pytest
 
 from src.core.errors import ConfigError, MlxError
 from src.serve import serve
+from src.serve.access.keys import Keys
+from src.serve.access.open_guard import open_guard
+from src.serve.access.settings import Access
 from src.serve.engines.breaker import Breaker
 from src.serve.engines.openai import OpenAIEngine
+from src.serve.gateway.cache import Answers, Cache
 from src.serve.gateway.decision import Decision
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
+from src.serve.parse import parse
+from src.serve.reply import Reply
 
 ANSWER = {"id": "a", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
 ANSWER |= {"usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}
@@ -300,3 +306,71 @@ def test_engines_that_others_keep_are_looked_after(far):
         await engine.stop()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_same_question_of_the_same_key_is_answered_from_the_cache(web, far, stream):
+    def told(self, number):
+        if stream:
+            self.begin()
+            self.piece(END)
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            Far.fine(self, number)
+
+    one = far(told)
+    part = OpenAIEngine(type="openai", url=one.url, model="m")
+    gateway = Gateway({"a": Model("a", part.open(None, name="a", max_new_tokens=None, log=Path("log")), part)})
+    gateway.cache = Cache(mb=1).open()
+    folder = Path("serve")
+    keys = [Keys(folder).create(name=name, role="user", days=None)[1] for name in ("ann", "bob")]
+    access = Access.model_validate({"roles": {"user": {"tokens_per_day": 100_000}}})
+    with web.running(gateway, guard=open_guard(access, folder)) as address:
+
+        def again(key=keys[0], extra=None, **more):
+            status, headers, body = web.ask(
+                address, web.chat(stream=stream) | {"model": "a"} | more, authorization=f"Bearer {key}", **(extra or {})
+            )
+            assert status == 200
+            return headers["x-mlx-cache"], body
+
+        first, second = again(), again()
+        assert [first[0], second[0]] == ["miss", "hit"] and first[1] == second[1] and len(one.got) == 1
+        assert again(keys[1])[0] == "miss" and again(seed=2)[0] == "miss" and again(extra={"cache_control": "no-cache"})[0] == "miss"
+        assert web.ask(address, web.chat(temperature=1) | {"model": "a"}, authorization=f"Bearer {keys[0]}")[1].get("x-mlx-cache") is None
+    assert (gateway.cache.hits, gateway.cache.misses) == (1, 4)
+    spent = [json.loads(line) for path in Path("serve/audit").glob("*.jsonl") for line in path.read_text().splitlines()]
+    used = [line["completion_tokens"] for line in spent if line["event"] == "answer"]
+    assert used[1] == 0, "an answer that was kept cost tokens"
+
+
+def test_a_broken_answer_is_not_kept_and_old_ones_make_room(web, far):
+    now = [0.0]
+    answers = Answers(1000, 60, lambda: now[0])
+    call = parse(b'{"model": "a", "messages": [{"role": "user", "content": "x"}], "temperature": 0}')
+    key = answers.key(call, "a")
+    for status, kept in ((400, 0), (200, 1)):
+        answers.keep(key, Reply(status, {}, b"x" * 90))
+        assert len(answers) == kept
+    assert answers.find(key, call).body == b"x" * 90
+    now[0] = 61
+    assert answers.find(key, call) is None
+    for number in range(20):
+        answers.keep(bytes([number]), Reply(200, {}, b"x" * 90))
+    assert answers.size <= 1000 and len(answers) == 11
+    answers.keep(b"large", Reply(200, {}, b"x" * 101))
+    assert len(answers) == 11
+
+    async def broken():
+        async def body():
+            yield b"a"
+            raise OSError
+
+        reply = Reply(200, {}, body())
+        answers.keep(b"broken", reply)
+        with pytest.raises(OSError):
+            async for _ in reply.body:
+                pass
+
+    asyncio.run(broken())
+    assert answers.find(b"broken", call) is None

@@ -80,7 +80,9 @@ def test_a_client_that_leaves_is_left_by_the_engine_too(web, engine):
     with web.running(engine()) as address:
         ready(web, address)
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
-        connection.request("POST", "/v1/chat/completions", json.dumps(web.chat("forever")), {"content-type": "application/json"})
+        connection.request(
+            "POST", "/v1/chat/completions", json.dumps(web.chat("forever", stream=True)), {"content-type": "application/json"}
+        )
         assert connection.getresponse().read(30).startswith(b"data: 0\n\n")
         connection.close()
         connection.sock = None
@@ -127,7 +129,15 @@ def program():
 
 def test_the_part_starts_vllm_for_the_trained_adapter(web, program, trained_folder):
     trained = Trained.of(trained_folder)
-    part = VllmEngine(type="vllm", executable=program.resolve(), max_model_len=128, extra_args=("--seed", "3"))
+    part = VllmEngine(
+        type="vllm",
+        executable=program.resolve(),
+        max_model_len=128,
+        quantization="fp8",
+        tensor_parallel=2,
+        data_parallel=3,
+        extra_args=("--seed", "3"),
+    )
     with web.running(part.open(trained, name="keeper", max_new_tokens=77, log=Path("log"))) as address:
         ready(web, address)
         assert web.ask(address, web.chat())[0] == 200
@@ -139,6 +149,7 @@ def test_the_part_starts_vllm_for_the_trained_adapter(web, program, trained_fold
     assert told["--lora-modules"] == f"keeper={adapter}" and told["--tokenizer"] == adapter and told["--max-lora-rank"] == "8"
     assert told["--tool-call-parser"] == "hermes" and told["--host"] == "127.0.0.1" and told["--dtype"] == "float32"
     assert told["--max-model-len"] == "128" and json.loads(told["--override-generation-config"]) == {"max_new_tokens": 77}
+    assert told["--quantization"] == "fp8" and told["--tensor-parallel-size"] == "2" and told["--data-parallel-size"] == "3"
     assert "--gpu-memory-utilization" not in told and life["stats"] == "1"
 
 

@@ -123,6 +123,15 @@ async def slow(it: Request) -> None:
     await well(it)
 
 
+async def slow_a_little(it: Request) -> None:
+    await asyncio.sleep(0.02)
+    if it.streamed:
+        await it.stream(it.good(), pause=0.01)
+        await it.end()
+    else:
+        await well(it)
+
+
 async def head_then_silent(it: Request) -> None:
     await it.head(kind="text/event-stream" if it.streamed else "application/json")
     await asyncio.sleep(3600)
@@ -408,6 +417,9 @@ class Faulty:
             return await request.reply({"mood": self.mood})
         if request.path == "/seen":
             return await request.reply({"requests": len(self.seen), "left": self.left, "ids": [each.get("user") for each in self.seen]})
+        if request.path == "/forget":
+            self.seen.clear()
+            return await request.reply({})
         if request.method == "GET":
             status = "200 OK" if self.health == 200 else f"{self.health} Odd"
             models = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "faulty"}]}

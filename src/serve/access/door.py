@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from src.serve.access.audit import AuditLog
 from src.serve.access.identify import Identify
 from src.serve.access.json_log import REQUEST
+from src.serve.access.keys import MARK
 from src.serve.access.limits import Limits
 from src.serve.access.visit import Visit
 from src.serve.access.wrong_keys import WrongKeys
@@ -28,6 +29,7 @@ MOST_HEADERS = 100
 LEFT = 499
 """What counts as the status of an answer whose client left before it began."""
 _FRAMES = (b"content-length", b"transfer-encoding")
+_KEY = re.compile(rf"({MARK}[0-9a-f]+_)[\w-]+")
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 
@@ -110,7 +112,7 @@ class Door:
 
     async def _guarded(self, guard: Guard, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         told: dict[str, Any] = {"request": answer.request_id, "client": (scope.get("client") or ("",))[0]}
-        told |= {"method": scope["method"], "path": scope["path"][:200]}
+        told |= {"method": scope["method"], "path": _shown(scope["path"])}
         try:
             visit = await self._visit(guard, scope, answer, told)
         except RequestError as error:
@@ -194,6 +196,11 @@ class _Answer:
         elif self.before_end and not message.get("more_body"):
             await self.before_end()
         await self._send(message)
+
+
+def _shown(path: str) -> str:
+    """A path as it may be written down: without the key that somebody put into it."""
+    return (_KEY.sub(r"\1***", path) if MARK in path else path)[:200]
 
 
 def _request_id(scope: Scope) -> str:

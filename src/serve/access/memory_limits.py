@@ -1,7 +1,7 @@
 """Limits counted in the server's process. Nothing here awaits between a check and its count, so both are one step."""
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ IDLE = 10_000  # callers, above which those without a count are forgotten
 class _Book:
     inside: set[str] = field(default_factory=set)
     requests: deque[float] = field(default_factory=deque)
-    tokens: dict[str, tuple[float, int]] = field(default_factory=dict)
+    tokens: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict)
     """By ticket, oldest first: when they were put aside, and how many."""
     minute: int = 0
     day: int = 0

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from src.core.errors import MlxError
 from src.core.secrets import redact
@@ -46,7 +46,7 @@ def watching(gateway: Gateway, metrics: "Metrics", lineage: Mapping[str, Any]) -
         response.status_code = 200 if told.status in ("ready", "degraded") else 503
         return told
 
-    @router.get("/metrics", responses=REFUSED)
+    @router.get("/metrics", responses=REFUSED, response_class=PlainTextResponse)
     async def measured() -> Response:
         """All counts, in Prometheus' form."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

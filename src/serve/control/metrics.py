@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Any
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -34,12 +35,15 @@ class Metrics:
         self._first = Histogram("mlx_first_byte_seconds", "Seconds to the first byte.", ("path",), registry=own, buckets=BUCKETS)
         self._tokens = Counter("mlx_tokens", "Tokens of questions and answers, of callers with a key.", ("model", "kind"), registry=own)
         self._tries = Counter("mlx_model_tries", "Times that a model's engine was asked.", ("model", "result"), registry=own)
+        self._cache = Counter("mlx_cache", "Answers that were kept (hit), or could have been (miss).", ("result",), registry=own)
         self._up = Gauge("mlx_model_up", "Whether the engine is ready.", ("model",), registry=own, multiprocess_mode="livemin")
         self._state = Gauge("mlx_model_state", "1 for the state it is in.", ("model", "state"), registry=own, multiprocess_mode="livemax")
         self._inside = Gauge("mlx_model_inflight", "Requests under way.", ("model",), registry=own, multiprocess_mode="livesum")
         self._memory = Gauge("mlx_worker_memory_bytes", "Resident memory of a worker.", registry=own, multiprocess_mode="liveall")
         self._files = Gauge("mlx_worker_open_files", "Open descriptors of a worker.", registry=own, multiprocess_mode="liveall")
         self._gpu = Gauge("mlx_gpu_memory_bytes", "Memory of a GPU.", ("gpu", "kind"), registry=own, multiprocess_mode="livemax")
+        self._known: dict[tuple[str, int], tuple[Any, Any, Any]] = {}
+        """What a request counts into: looking it up by its labels costs more than counting."""
         self._told: dict[tuple[str, str], int] = {}
         self._states: set[tuple[str, str]] = set()
         self._process = psutil.Process()
@@ -47,9 +51,12 @@ class Metrics:
     def answered(self, path: str, status: int, first: float, seconds: float) -> None:
         """Count a request, with its seconds to the first byte and to the last."""
         path = path if path in self.paths else "/admin" if path.startswith("/admin/") else OTHER
-        self._requests.labels(path, status).inc()
-        self._first.labels(path).observe(first)
-        self._seconds.labels(path).observe(seconds)
+        known = self._known.get((path, status))
+        if known is None:
+            known = self._known[path, status] = (self._requests.labels(path, status), self._first.labels(path), self._seconds.labels(path))
+        known[0].inc()
+        known[1].observe(first)
+        known[2].observe(seconds)
 
     def used(self, model: str, prompt: int, completion: int) -> None:
         """Count tokens; a model that clients made up counts as another."""
@@ -82,6 +89,11 @@ class Metrics:
     def _look(self) -> None:
         self._memory.set(self._process.memory_info().rss)
         self._files.set(self._process.num_fds())
+        for result, count in (
+            (("hit", self.gateway.cache.hits), ("miss", self.gateway.cache.misses)) if self.gateway.cache is not None else ()
+        ):
+            self._cache.labels(result).inc(count - self._told.get(("", result), 0))
+            self._told["", result] = count
         for name, model in self.gateway.models.items():
             state = "drained" if model.drained else model.engine.state
             self._up.labels(name).set(state == "ready")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from src.serve.engines.bedrock import BedrockEngine
 from src.serve.engines.classifier import ClassifierEngine
 from src.serve.engines.ollama import OllamaEngine
 from src.serve.engines.openai import OpenAIEngine
@@ -14,6 +15,7 @@ from src.serve.engines.vllm import VllmEngine
 EngineChoice = Annotated[TransformersEngine | VllmEngine | ClassifierEngine, Field(discriminator="type")]
 """What can serve the project's own model."""
 ModelChoice = Annotated[
-    OpenAIEngine | OllamaEngine | ProcessEngine | VllmEngine | TransformersEngine | ClassifierEngine, Field(discriminator="type")
+    OpenAIEngine | OllamaEngine | BedrockEngine | ProcessEngine | VllmEngine | TransformersEngine | ClassifierEngine,
+    Field(discriminator="type"),
 ]
 """What can serve a further model."""

@@ -121,15 +121,18 @@ class OllamaUpstream(Upstream):
             options = call.body.get("stream_options") or {}
             events = Events(shape, with_usage=bool(options.get("include_usage")))
             lines = Lines(response, events, self.part.idle_timeout, lambda count: self._read_whole(call, count), self._left)
-            await lines.begin()
+            try:
+                await lines.begin()
+            except ValueError as error:
+                raise self._odd(f"failed: {error}") from None
             return Reply(200, SSE, lines)
         found = json.loads(await response.read())
         if not isinstance(found, dict) or "error" in found:
             raise self._odd("answered an error as if it were none")
         if call.path == EMBEDDINGS:
             return Reply.of(embedded(found, name=self.name, packed=call.body.get("encoding_format") == "base64"))
-        if error := self._read_whole(call, int(found.get("prompt_eval_count") or 0)):
-            raise error
+        if cut := self._read_whole(call, int(found.get("prompt_eval_count") or 0)):
+            raise cut
         return Reply.of(whole(found, shape))
 
     def _pause(self, error: UnavailableError, attempt: int) -> float:

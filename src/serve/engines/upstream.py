@@ -142,11 +142,18 @@ class Upstream:
         status, kind = response.status, response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if status in BUSY:
             raise self._busy(status, response.headers)
-        if status >= 300 and (status < 400 or status in (401, 403, 407)):  # the client's own key was good
-            raise self._odd(f"answered {status}: its address or key is wrong")
+        if status >= 300 and (status < 400 or status in (401, 403, 404, 405, 407)):
+            # no fault of the client's: its key was good, and the model is one of ours
+            raise self._odd(f"answered {status}: its address, key or model is wrong")
         if status >= 400:
             return self._refusal(status, kind, await _whole(response))
-        if kind == "text/event-stream":
+        if (kind == "text/event-stream") != call.stream:  # who waits for the one cannot read the other
+            raise self._odd(
+                "answered a stream where none was asked for"
+                if kind == "text/event-stream"
+                else "answered no stream where one was asked for"
+            )
+        if call.stream:
             return await self._stream(response)
         data = await _whole(response) if kind == "application/json" else b""
         if not data.lstrip().startswith(b"{") or not data.rstrip().endswith(b"}"):

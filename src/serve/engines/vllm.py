@@ -30,6 +30,12 @@ class VllmEngine(UpstreamPart):
     """Share of the GPU's memory that vLLM takes; without a GPU it means nothing."""
     max_model_len: int | None = Field(default=None, ge=16)
     """Longest conversation in tokens, the answer included; the model's own limit if unset."""
+    quantization: str | None = None
+    """How vLLM packs the weights, as it names it: fp8, bitsandbytes, awq, …; as they are if unset."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that one copy of the model is split over."""
+    data_parallel: int = Field(default=1, ge=1)
+    """Copies of the model, each on GPUs of its own."""
     tool_parser: str | None = None
     """vLLM's name of the form in which the model writes tool calls; found from its chat template if unset."""
     extra_args: tuple[str, ...] = ()
@@ -58,9 +64,9 @@ class VllmEngine(UpstreamPart):
         program = vllm.executable(self.executable, cuda=cuda)
         tokenizer = load_tokenizer(trained.tokenizer)
         same_tokens(tokenizer, trained.template)
-        if trained.quantization != "none" and "--quantization" not in self.extra_args:
+        if trained.quantization != "none" and not self.quantization and "--quantization" not in self.extra_args:
             LOG.warning(
-                "trained on %s weights, served by vLLM on whole ones: answers differ a little (nf4 on a GPU: see serve.engine.extra_args)",
+                "trained on %s weights, served by vLLM on whole ones: answers differ a little (nf4 on a GPU: quantization: bitsandbytes)",
                 trained.quantization,
             )
         port = free_port()
@@ -76,8 +82,14 @@ class VllmEngine(UpstreamPart):
             max_new_tokens=longest,
             max_model_len=self.max_model_len or self.context,
             gpu_memory_utilization=self.gpu_memory_utilization if cuda else None,
-            extra=self.extra_args,
+            extra=(*self._flags(), *self.extra_args),
         )
         return Launcher(
             command, port=port, log=log, startup_timeout=self.startup_timeout, restarts=self.restarts, environment=vllm.ENVIRONMENT
         )
+
+    def _flags(self) -> list[str]:
+        made = ["--quantization", self.quantization] if self.quantization else []
+        for name, count in (("tensor", self.tensor_parallel), ("data", self.data_parallel)):
+            made += [f"--{name}-parallel-size", str(count)] if count > 1 else []
+        return made

@@ -1,4 +1,4 @@
-"""The one path of every hot request: decide → remember → fit → reserve → make room → try the engines in order → reply.
+"""The one path of every hot request: decide → remember → (cache) → fit → reserve → make room → try the engines in order → reply.
 
 Each step is one call on one part of the `Gateway`; a part that is None is passed by. What a part has to do and to raise
 is said by its protocol in gateway.py. Nothing here waits but for these parts and the engines, and nothing is done twice:
@@ -35,9 +35,15 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
     if gateway.memory:
         call, headers = await gateway.memory.remember(call, first)
         told |= headers
+    key = gateway.cache.key(call, decision.to[0]) if gateway.cache is not None else None
+    if gateway.cache is not None and key and (kept := gateway.cache.find(key, call)):
+        kept.headers = {**told, **kept.headers, "x-mlx-route": decision.header(decision.to[0]), "x-mlx-tries": "0"}
+        return kept
     if call.visit:
         await call.visit.reserve(call, max(gateway.models[name].longest for name in decision.to), added=len(first.system or ""))
     reply, model, tries = await _first_that_answers(gateway, call, decision)
+    if gateway.cache is not None and key and model.name == decision.to[0]:
+        gateway.cache.keep(key, reply)
     if decision.shadow and gateway.shadows:
         gateway.shadows.send(gateway, decision.shadow, call)
     told |= {"x-mlx-route": decision.header(model.name), "x-mlx-tries": str(tries)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from src.serve.engine import Engine
+from src.serve.gateway.cache import Answers
 from src.serve.gateway.decision import Decision
 from src.serve.gateway.model import Model
 from src.serve.request import Call, RequestError
@@ -110,6 +111,7 @@ class Gateway:
     budget: Fits | None = None
     residency: Holds | None = None
     shadows: Copies | None = None
+    cache: Answers | None = None
     tasks: Runs | None = None
     """What tells tasks by examples, for the router."""
 

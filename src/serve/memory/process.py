@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -55,6 +56,8 @@ class Remembering:
         """Do one request."""
         if request["do"] == "state":
             return self._state()
+        if self.bank is None:  # its thread is busy with opening it
+            raise Refused("unavailable", self.fault)
         work = {"recall": self._recall, "search": self._search, "reload": self._reload, "add": self._add}[request["do"]]
         end = time.monotonic() + float(request["within"])
         try:
@@ -135,6 +138,7 @@ def _counter(tokenizer: str | None) -> Callable[[str], int]:
 
 async def main(path: str, settings: str) -> None:
     """Run until asked to end: `python -m src.serve.memory.process SOCKET '{"project": …, "memory": {…}}'`."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy comes: its threads wait for each other on a busy machine
     told = json.loads(settings)
     remembering = Remembering(Memory.model_validate(told["memory"]), told["project"])
     keeping = asyncio.create_task(remembering.keep())

@@ -194,9 +194,10 @@ def test_embeddings_come_as_lists_or_packed(web, served, ollama):
 
 
 def test_a_stream_that_breaks_off_says_so(web, served):
-    text = web.ask(served, chat("break off", stream=True))[2]
-    assert "CUDA error" in text
-    assert "[DONE]" not in text
+    status, _, said = web.ask(served, chat("break off", stream=True))
+    assert "CUDA error" in str(said)  # in the stream, or in its place where nothing had gone to the client
+    assert "[DONE]" not in str(said)
+    assert status in (200, 502)
 
 
 def test_a_client_that_leaves_ends_ollamas_work(web, served, ollama):

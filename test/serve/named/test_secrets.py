@@ -1,0 +1,132 @@
+"""SECRETS and LOGS: canaries in every place that holds a secret, and none of them in anything that leaves the process."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.core.log import logged_to
+from src.core.secrets import redact
+from src.serve.access.json_log import json_lines
+from src.serve.access.keys import Keys
+from src.serve.access.open_guard import open_guard
+from src.serve.access.settings import Access
+from src.serve.access.strength import made
+from src.serve.access.verify_audit import verify
+from src.serve.engines.openai import OpenAIEngine
+from src.serve.gateway.gateway import Gateway
+from src.serve.gateway.model import Model
+
+from .conftest import faulty
+
+NAMES = ("MLX_JWT_SECRET", "MLX_AUDIT_KEY", "MLX_LOG_KEY", "UPSTREAM_API_KEY", "OTHER_PASSWORD")
+
+
+@pytest.fixture
+def canaries(monkeypatch):
+    values = {name: made() for name in NAMES}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("REDIS_URL", "redis://:canary-redis-password@127.0.0.1:1/0")
+    return [*values.values(), "canary-redis-password"]
+
+
+MOODS = ["well", "broken", "html", "not_json", "cut", "error_200", "redirect", "garbage", "vanished", "too_many"]
+
+
+def test_canaries_leave_in_no_answer_log_metric_audit_or_openapi(gate, web, canaries, capfd):
+    """Whatever the engine does and whoever asks: its key, our secrets, the caller's key and what was said stay inside."""
+    folder = Path("serve")
+    keys = {role: Keys(folder).create(name=role, role=role, days=None)[1] for role in ("user", "admin")}
+    access = Access.model_validate({"roles": {"user": {}, "admin": {"routes": ["/*"]}}, "jwt": {}})
+    part = OpenAIEngine(type="openai", url=gate.upstream.url, model="m", key_env="UPSTREAM_API_KEY", retries=0, failures=1000)
+    engine = part.open(None, name="m", max_new_tokens=None, log=Path("log"))
+    guard = open_guard(access, folder)
+    answers = []
+    with logged_to(Path("serve.log")), json_lines(True), web.running(Gateway({"m": Model("m", engine, part)}), guard=guard) as address:
+        for mood in MOODS:
+            gate.upstream.mood = mood
+            for stream in (False, True):
+                body = {"model": "m", "messages": [{"role": "user", "content": "canary words"}], "stream": stream}
+                answers.append(web.ask(address, body, authorization=f"Bearer {keys['user']}"))
+        for path in (
+            "/metrics",
+            "/admin/openapi.json",
+            "/admin/keys",
+            "/health",
+            "/v1/models",
+            f"/{keys['user']}",
+            f"/v1/models?key={keys['user']}",
+        ):
+            answers.append(web.ask(address, path=path, method="GET", authorization=f"Bearer {keys['admin']}"))
+        answers.append(web.ask(address, body, authorization=f"Bearer {canaries[0]}", x_request_id="x"))
+        logging.getLogger("mlx.serve").error("an exception that names %s", canaries[3])
+    assert gate.upstream.headers[-1]["authorization"] == f"Bearer {canaries[3]}", "the engine gets its key, and the client's stays here"
+    told = json.dumps([[status, dict(headers), body] for status, headers, body in answers])
+    told += Path("serve.log").read_text() + "".join(capfd.readouterr()) + repr((access, part, guard.__dict__.keys()))
+    told += "".join(path.read_text() for path in (folder / "audit").iterdir())
+    for secret in (*canaries, *(text.split("_", 2)[2] for text in keys.values())):
+        assert secret not in told, f"…{told[max(0, told.index(secret) - 200) : told.index(secret)]}"
+    assert "canary words" not in told
+
+
+@pytest.mark.parametrize("text", ["{}", "key={}", "Bearer {}", "redis://:{}@host", '{{"a": "{}"}}', "{0}{0}"])
+def test_redact_leaves_no_canary(canaries, text):
+    assert not any(each in redact(text.format(each)) for each in canaries)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from src.serve.access.audit import AuditLog
+log = AuditLog(Path("audit"), key=None, fsync="never")
+print("ready", flush=True)
+number = 0
+while True:
+    log.write({"event": "request", "number": number})
+    number += 1
+"""
+
+
+def test_audit_log_survives_kill_9(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE, cwd=tmp_path, env=env) as process:
+        process.stdout.readline()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    found = verify(tmp_path / "audit", None)
+    assert found.faults == [] and found.lines > 10
+
+
+def test_log_disk_full_lets_nothing_be_answered_unseen(web, tmp_path, monkeypatch):
+    key = Keys(tmp_path).create(name="ann", role="user", days=None)[1]
+    guard = open_guard(Access.model_validate({"roles": {"user": {}}}), tmp_path)
+    with faulty.Faulty().running() as upstream:
+        part = OpenAIEngine(type="openai", url=upstream.url, model="m")
+        gateway = Gateway({"m": Model("m", part.open(None, name="m", max_new_tokens=None, log=tmp_path), part)})
+        asked = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
+        with web.running(gateway, guard=guard) as address:
+            assert web.ask(address, asked, authorization=f"Bearer {key}")[0] == 200
+
+            def full(*_):
+                raise OSError(28, "No space left on device")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(guard.audit, "write", full)
+                status, _, told = web.ask(address, asked, authorization=f"Bearer {key}")
+                assert (status, told["error"]["code"]) == (503, "audit_unavailable") and len(upstream.seen) == 1
+            assert web.ask(address, asked, authorization=f"Bearer {key}")[0] == 200
+
+
+def test_log_injection_makes_no_line(gate, caplog):
+    caplog.set_level("INFO")
+    for text in ('x"}\n{"event":"open"', "x\r\nlevel=error", "\u2028x"):
+        gate.ask(gate.body() | {"model": text}, x_request_id="inject")
+    assert all(json.loads(line) for line in gate.audit.splitlines())
+    assert not any("\n" in record.getMessage() for record in caplog.records)
