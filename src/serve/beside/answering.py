@@ -13,6 +13,7 @@ from typing import Any
 from src.serve.beside.line import LONGEST, line
 
 LOG = logging.getLogger("mlx.beside")
+ENDING = (signal.SIGTERM, signal.SIGINT)
 Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -38,23 +39,30 @@ async def answering(path: Path, handle: Handle) -> None:
     finally:
         os.umask(before)
     end = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, end.set)
-    await end.wait()
-    server.close()
-    path.unlink(missing_ok=True)
+    loop = asyncio.get_running_loop()
+    for each in ENDING:
+        loop.add_signal_handler(each, end.set)
+    try:
+        await end.wait()
+    finally:
+        for each in ENDING:
+            loop.remove_signal_handler(each)
+        server.close()
+        path.unlink(missing_ok=True)
 
 
 async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handle) -> None:
     under_way: set[asyncio.Task[None]] = set()
-    with suppress(OSError, ValueError):
-        while data := await reader.readline():
-            task = asyncio.create_task(_answer(json.loads(data), writer, handle))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-    for task in under_way:
-        task.cancel()
-    writer.close()
+    try:
+        with suppress(OSError, ValueError):
+            while data := await reader.readline():
+                task = asyncio.create_task(_answer(json.loads(data), writer, handle))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+    finally:
+        for task in under_way:
+            task.cancel()
+        writer.close()
 
 
 async def _answer(request: dict[str, Any], writer: asyncio.StreamWriter, handle: Handle) -> None:

@@ -17,7 +17,9 @@ GPU_EVERY = 12  # ticks
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)  # seconds
 OTHER = "other"
 """Stands for every path and model that is not one of ours: a client cannot make up series."""
-PATHS = frozenset(("/v1/models", "/v1/lineage", "/health", "/health/live", "/health/ready", "/metrics"))
+GROUPS = ("/admin", "/ui", "/v1/memory")
+"""Beginnings of paths that are told as one."""
+PATHS = frozenset(("/v1/budget", "/v1/models", "/v1/lineage", "/health", "/health/live", "/health/ready", "/metrics"))
 """Paths that are told by name, besides those of the engines."""
 
 
@@ -50,7 +52,7 @@ class Metrics:
 
     def answered(self, path: str, status: int, first: float, seconds: float) -> None:
         """Count a request, with its seconds to the first byte and to the last."""
-        path = path if path in self.paths else "/admin" if path.startswith("/admin/") else OTHER
+        path = path if path in self.paths else next((each for each in GROUPS if path.startswith(each)), OTHER)
         known = self._known.get((path, status))
         if known is None:
             known = self._known[path, status] = (self._requests.labels(path, status), self._first.labels(path), self._seconds.labels(path))

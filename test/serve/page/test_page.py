@@ -1,5 +1,6 @@
 """The page as a browser without a screen sees it: real Chromium against a real server, light and dark, narrow and wide."""
 
+import asyncio
 import csv
 import shutil
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,17 @@ from ..access.conftest import Guarded, Scripted  # noqa: TID252 (one engine for 
 
 LABELS = ("bearish", "neutral", "bullish")
 EVIL = "The **lamp** is `lit`.\n<img src=x onerror=\"document.title='owned'\"> ![x](https://evil.example/?q=1) [a](javascript:alert(1))"
+
+
+class Lingering(Scripted):
+    """Ends an answer some time after its last event, as servers do."""
+
+    last = 0.0
+
+    async def _events(self, request):
+        async for data in super()._events(request):
+            yield data
+        await asyncio.sleep(self.last)
 
 
 class Words:
@@ -88,7 +100,7 @@ def serving(web, *, access=None, memory=True):
     Path("memory_bank/techContext.md").write_text("# Lamp\nThe lamp is a Fresnel lens.")
     config = Memory(store=Numpy(), embedder=Hashing(), deadline=5)
     link = MemoryLink(config, "test", path=Path("run/memory.sock"), log=Path("memory.log"))
-    scripted = Scripted(EVIL)
+    scripted = Lingering(EVIL)
     models = {"keeper": Model("keeper", scripted), "sentiment": Model("sentiment", Words())}
     gateway = Gateway(models, memory=Remember(link) if memory else None)
     guarded = Guarded()
@@ -111,8 +123,10 @@ def wide_as_its_window(page):
 
 
 @pytest.mark.slow
-def test_a_conversation_tells_its_route_its_tokens_and_its_sources(web, opened):
+def test_a_conversation_tells_its_route_its_tokens_and_its_sources(web, opened, caplog):
+    caplog.set_level("INFO", "mlx.serve")
     with serving(web) as (address, scripted, _):
+        scripted.last = 0.3
         page = opened(address)
         say(page, "Which lens has the lamp?")
         page.click(".sources summary")
@@ -124,6 +138,8 @@ def test_a_conversation_tells_its_route_its_tokens_and_its_sources(web, opened):
         assert page.eval_on_selector_all(".words a", "all => all.map((a) => a.protocol)") == ["https:"]
         say(page, "And now?")
         page.wait_for_selector(".sources >> nth=1")
+        web.until(lambda: caplog.text.count("chat ") == 2)
+        assert "left by the client" not in caplog.text, "an answer was not read to its end"
         sent = scripted.seen[-1].body["messages"]
         assert [each["role"] for each in sent] == ["user", "assistant", "user"] and "Fresnel" not in str(sent[0])
 

@@ -49,7 +49,7 @@ export async function perhaps(path, read = "json") {
   }
 }
 
-// The events of a stream, as objects; ends with [DONE] or with the stream.
+// The events of a stream, as objects. It is read to its end, past [DONE]: a server takes one that hangs up before for gone.
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -61,8 +61,7 @@ export async function* events(response) {
       rest = done ? "" : parts.pop();
       for (const part of parts) {
         const data = part.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart()).join("\n");
-        if (data === "[DONE]") return;
-        if (data) yield JSON.parse(data);
+        if (data && data !== "[DONE]") yield JSON.parse(data);
       }
       if (done) return;
     }
