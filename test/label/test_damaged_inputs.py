@@ -107,7 +107,7 @@ def test_corrections_are_not_run_over_where_they_lie():
     run()
     unsure = Path("data/p/label/unsure.csv")
     unsure.write_text("id,label\n1,up\n")
-    with pytest.raises(MlxError, match="data/p/label/unsure.csv would be lost: label writes its folder anew"):
+    with pytest.raises(MlxError, match=r"data/p/label/unsure\.csv would be lost: label writes its folder anew"):
         run(corrections=unsure.as_posix())
     assert unsure.read_text() == "id,label\n1,up\n"
 
