@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAT = "/v1/chat/completions"
@@ -211,6 +213,45 @@ async def under_load(url, key, seconds, happen) -> tuple[Counter, list[str], flo
     return outcomes, users, max((b - a for a, b in pairwise(good)), default=seconds)
 
 
+async def nothing() -> None:
+    """What happens where nothing does."""
+
+
+def dies(parts: Parts, name: str, wait: float):
+    """A part is killed after a while, and started again after another."""
+
+    async def happen() -> None:
+        await asyncio.sleep(wait)
+        await asyncio.to_thread(parts.kill, name)
+        await asyncio.sleep(wait)
+        await asyncio.to_thread(parts.again, name)
+
+    return happen
+
+
+def stops(parts: Parts, name: str, wait: float):
+    """A part stands still for a while, its connections open."""
+
+    async def happen() -> None:
+        await asyncio.sleep(wait)
+        parts.running[name].send_signal(signal.SIGSTOP)
+        await asyncio.sleep(wait)
+        parts.running[name].send_signal(signal.SIGCONT)
+
+    return happen
+
+
+def child(parts: Parts, what: str, wait: float):
+    """A process that the gateway with workers and memory started is killed."""
+
+    async def happen() -> None:
+        await asyncio.sleep(wait)
+        children = psutil.Process(parts.running["gateway-c"].pid).children(recursive=True)
+        next(each for each in children if what in each.cmdline()).kill()
+
+    return happen
+
+
 async def kills(parts: Parts, seconds: float) -> None:
     """Each part killed with -9, under load."""
     if not shutil.which("redis-server"):
@@ -237,32 +278,17 @@ async def kills(parts: Parts, seconds: float) -> None:
         url = nginx(parts, a, b)
     print("| killed with -9 | requests | what clients saw | longest gap | doubled |\n|---|---|---|---|---|")
 
-    async def nothing():
-        await asyncio.sleep(0)
-
-    def dies(name):
-        async def happen():
-            await asyncio.sleep(seconds / 4)
-            await asyncio.to_thread(parts.kill, name)
-            await asyncio.sleep(seconds / 4)
-            await asyncio.to_thread(parts.again, name)
-
-        return happen
-
-    def pause(name):
-        async def happen():
-            await asyncio.sleep(seconds / 4)
-            os.kill(parts.running[name].pid, 19)
-            await asyncio.sleep(seconds / 4)
-            os.kill(parts.running[name].pid, 18)
-
-        return happen
-
-    cases = [("nothing", nothing), ("an engine, with another behind it", dies("first")), ("an engine stopped, not dead", pause("first"))]
-    cases += [("a gateway of two", dies("gateway-b"))] if url not in (a, b) else []
-    cases += [("Redis", dies("redis"))]
-    for name, happen in cases:
-        doubled = await row(name, url, key, seconds, happen, (first, second))
+    cases = [("nothing", nothing), ("an engine, with another behind it", dies(parts, "first", seconds / 4))]
+    cases += [("an engine stopped, not dead", stops(parts, "first", seconds / 4))]
+    cases += [("a gateway of two", dies(parts, "gateway-b", seconds / 4))] if url not in (a, b) else []
+    cases += [("Redis", dies(parts, "redis", seconds / 4))]
+    memory = {"folder": str(bank), "store": {"type": "numpy"}, "embedder": {"type": "hashing"}}
+    many = parts.gateway("gateway-c", {**settings, "workers": 2, "memory": memory}, **address)
+    rows = [(name, url, happen) for name, happen in cases]
+    rows.append(("a worker of two", many, child(parts, "src.serve.worker", seconds / 4)))
+    rows.append(("the memory's process", many, child(parts, "src.serve.memory.process", seconds / 4)))
+    for name, where, happen in rows:
+        doubled = await row(name, where, key, seconds, happen, (first, second))
         if doubled:
             raise SystemExit(f"{doubled} questions were asked twice of one engine")
 
