@@ -152,7 +152,6 @@ class OllamaUpstream(Upstream):
         """What Ollama's refusal means to a client."""
         status, said = response.status, _error(await response.read())
         if status == 404 and "not found" in said:
-            LOG.warning("Ollama has no model %s: ollama pull %s", self.part.model, self.part.model)
             words = f"Ollama has no model {self.part.model!r}; on its machine: ollama pull {self.part.model}"
             return RequestError(404, words, code="model_not_pulled", param="model")
         if "context size" in said or "context length" in said:
