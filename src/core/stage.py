@@ -85,6 +85,8 @@ class Stage(Generic[C]):
         if done and done.key == key and not force:
             self._log(done, output, "is up to date")
             return done
+        if lost := next((path for path in _outside(config) if output.resolve() in path.resolve().parents), None):
+            raise MlxError(f"{lost} would be lost: {self.name} writes its folder anew", "move the file elsewhere, and name it there")
         with logged_to(self._log_file(project)), _Alone(output):
             manifest = self._run(config, project, output, inputs, key, fresh=force)
             self._log(manifest, output, f"{manifest.seconds:.1f} s, {manifest.peak_mb:.0f} MB")
@@ -128,9 +130,8 @@ class Stage(Generic[C]):
     def key(self, project: Project, inputs: Mapping[str, tuple[Upstream, ...]]) -> str:
         """Stand for all that the output depends on."""
         config = project.section(self.name)
-        outside = [path for part in parts(config) if callable(files := getattr(part, "files", None)) for path in files()]
         marks = {role: [each.fingerprint for each in found] for role, found in inputs.items()}
-        return digest([self.name, to_json(essence(config)), project.head.seed, marks, stat_fingerprint(outside)])
+        return digest([self.name, to_json(essence(config)), project.head.seed, marks, stat_fingerprint(_outside(config))])
 
     def _run(
         self, config: C, project: Project, output: Path, inputs: dict[str, tuple[Upstream, ...]], key: str, *, fresh: bool
@@ -249,6 +250,11 @@ def _upstream(path: Path, made_by: str) -> Upstream:
         return Upstream(path, stat_fingerprint([path]))
     manifest = Manifest.read(path, made_by)
     return Upstream(path, manifest.fingerprint, manifest)
+
+
+def _outside(config: Config) -> list[Path]:
+    """Files that the config names besides the inputs."""
+    return [path for part in parts(config) if callable(files := getattr(part, "files", None)) for path in files()]
 
 
 def _emptied(folder: Path) -> Path:

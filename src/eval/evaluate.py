@@ -17,7 +17,7 @@ from src.eval.held import Held, hold, nothing_left
 from src.eval.lengths import lengths
 from src.eval.measure import Evidence, Finding, Row
 from src.eval.models import BaseModel, ModelChoice, Release, Remote
-from src.eval.outputs import publish, spare_people, write_for_people, write_predictions, write_scores
+from src.eval.outputs import publish, write_for_people, write_predictions, write_scores
 from src.eval.predictions import opened
 from src.eval.results import results
 from src.eval.samples import worst_answers
@@ -74,7 +74,6 @@ class Gathered:
 
 def evaluate(run: Run, plan: Plan) -> None:
     """Measure, and write predictions, scores, `metrics.json`, plots and the report."""
-    spare_people(run, plan.metrics)
     dataset = run.input("dataset")
     trained = Trained.of(run.input("model").path)
     examples = read_examples(dataset.path, plan.split)

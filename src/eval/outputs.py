@@ -4,10 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from src.core.errors import MlxError
 from src.core.files import to_json, write_jsonl, write_text
 from src.core.run import Run
-from src.core.stage import folder
 from src.eval.blocks import markdown
 from src.eval.held import Held
 from src.eval.llm_judge import LlmJudge
@@ -30,17 +28,6 @@ def write_predictions(run: Run, held: Held, answers: Mapping[str, Mapping[str, R
     for name, liked in likelihoods.items():
         lines = ({"id": each, "nats": liked[each][0], "tokens": liked[each][1], "bytes": held.bytes_of[each]} for each in held.bytes_of)
         write_jsonl(run.output / "predictions" / f"{name}.likelihood.jsonl", lines)
-
-
-def spare_people(run: Run, metrics: Iterable[Any]) -> None:
-    """Refuse to run over people's work.
-
-    Raises:
-        MlxError: Where their scores lie in the folder that this evaluation is to replace.
-    """
-    for people in (metric.people for metric in metrics if isinstance(metric, LlmJudge) and metric.people):
-        if folder(run.name, "eval").resolve() in people.resolve().parents:
-            raise MlxError(f"{people} would be lost: this evaluation replaces its folder", "move it, and set `people` to where it is")
 
 
 def write_for_people(run: Run, metrics: Iterable[Any], evidence: Evidence) -> None:

@@ -114,7 +114,7 @@ class Labelling:
         if labels.unsure:
             with self.run.write(UNSURE) as stream:
                 write_unsure(stream, labels.unsure)
-            self.run.log.info("%d unsure rows: fill in %s, then set label.corrections to it", len(labels.unsure), UNSURE)
+            self.run.log.info("%d unsure rows: move %s elsewhere, fill it in, and set label.corrections to it", len(labels.unsure), UNSURE)
         if unknown := len(corrections) - labels.noted["corrected"]:
             self.run.log.warning("%s: %d ids are of no row", config.corrections, unknown)
         return {**labels.figures(), "unsure": len(labels.unsure)} | ({"corrections_of_no_row": unknown} if unknown else {})

@@ -102,6 +102,16 @@ def test_damaged_corrections_are_one_error(corrections, fault):
     assert not Path("data/p/label/manifest.json").exists()
 
 
+def test_corrections_are_not_run_over_where_they_lie():
+    pq.write_table(pa.table(GOOD), "in.parquet")
+    run()
+    unsure = Path("data/p/label/unsure.csv")
+    unsure.write_text("id,label\n1,up\n")
+    with pytest.raises(MlxError, match=r"data/p/label/unsure\.csv would be lost: label writes its folder anew"):
+        run(corrections=unsure.as_posix())
+    assert unsure.read_text() == "id,label\n1,up\n"
+
+
 @pytest.fixture
 def small_disk():
     """A disk of 2 MB where the output goes."""

@@ -39,7 +39,7 @@ def mlx(*arguments):
         return ended.code or 0
     return 0
 
-assert mlx("scrape", "t.yaml", "name=warm") == 0  # what is imported late is there before nobody may read it
+assert mlx("scrape", "t.yaml", "name=warm", "--force") == 0  # what is imported late is there before nobody may read it
 for place, _, files in os.walk("log"):
     for path in (place, *(os.path.join(place, each) for each in files)):
         os.chown(path, 65534, 65534)

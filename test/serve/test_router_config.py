@@ -102,8 +102,9 @@ def test_a_long_conversation_goes_to_the_model_that_holds_it(web, editor):
 
 
 def test_an_image_goes_to_a_model_that_has_to_be_pulled(web, editor):
-    status, _, body = web.ask(editor, cline(user("<task>\nWhat is wrong with this page?\n</task>", image=True)))
+    status, headers, body = web.ask(editor, cline(user("<task>\nWhat is wrong with this page?\n</task>", image=True)))
     assert status == 404
+    assert headers["x-mlx-route"] == "analyst; rule 1: images"
     assert body["error"]["code"] == "model_not_pulled"
     assert "ollama pull llama4:16x17b" in body["error"]["message"]
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 import os
 import threading
 import uuid
@@ -15,6 +16,7 @@ import orjson
 
 from src.serve.access.strength import strong
 
+LOG = logging.getLogger("mlx.serve")
 SEAL = "hash"
 
 
@@ -37,6 +39,7 @@ class AuditLog:
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._head = os.open(self.path.with_suffix(".head"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._number, self._last, self._size, self._synced = 0, "", 0, 0
+        self._noting = self._closed = False
         self._lock = threading.Lock()
         self.at_once = fsync != "line"
         """Whether a line is done with once it is written."""
@@ -57,7 +60,26 @@ class AuditLog:
                 os.ftruncate(self._file, self._size)
                 raise OSError(28, "the disk did not take a line of the audit log")
             self._number, self._last, self._size = self._number + 1, seal, self._size + len(data)
-            os.pwrite(self._head, f"{self._number:020d} {seal}\n".encode(), 0)
+            self._noted()
+
+    def _noted(self) -> None:
+        """Note how far the chain got, once for all lines of a turn of the loop: a note that lags is no sign of a change."""
+        if self._noting:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._note)
+            self._noting = True
+        except RuntimeError:  # nobody to do it soon
+            self._note()
+
+    def _note(self) -> None:
+        self._noting = False
+        if self._closed:
+            return
+        try:
+            os.pwrite(self._head, f"{self._number:020d} {self._last}\n".encode(), 0)
+        except OSError as error:  # the next line tells the one who asks
+            LOG.error("how far the audit log got cannot be noted: %s", error.strerror)
 
     async def force(self) -> None:
         """Force lines to the disk now, where the settings ask for it at each line."""
@@ -74,8 +96,10 @@ class AuditLog:
         """End the chain."""
         try:
             self.write({"event": "close"})
+            self._note()
             self._sync()
         finally:
+            self._closed = True
             os.close(self._file)
             os.close(self._head)
 

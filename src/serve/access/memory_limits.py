@@ -1,22 +1,33 @@
 """Limits counted in the server's process. Nothing here awaits between a check and its count, so both are one step."""
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from src.serve.access.caller import Caller
 from src.serve.access.limits import COUNTED, DAY, MINUTE, Standing, fits, limited
 
+SLOT = 0.05  # seconds of requests that are counted as one
 IDLE = 10_000  # callers, above which those without a count are forgotten
 
 
-@dataclass
+@dataclass(slots=True)
+class _Slot:
+    """What requests of nearly the same time put aside, as if all had come with the last of them: never too little is counted."""
+
+    began: float
+    then: float
+    tokens: int = 0
+    over: bool = False
+
+
+@dataclass(slots=True)
 class _Book:
     inside: set[str] = field(default_factory=set)
     requests: deque[float] = field(default_factory=deque)
-    tokens: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict)
-    """By ticket, oldest first: when they were put aside, and how many."""
+    slots: deque[_Slot] = field(default_factory=deque)
+    """Tokens of the last minute, oldest first."""
     minute: int = 0
     day: int = 0
     spent: int = 0
@@ -25,14 +36,19 @@ class _Book:
         """Forget what lies over a minute back, and yesterday."""
         while self.requests and self.requests[0] <= now - MINUTE:
             self.requests.popleft()
-        while self.tokens:
-            ticket, (then, count) = next(iter(self.tokens.items()))
-            if then > now - MINUTE:
-                break
-            del self.tokens[ticket]
-            self.minute -= count
+        while self.slots and self.slots[0].then <= now - MINUTE:
+            gone = self.slots.popleft()
+            gone.over = True
+            self.minute -= gone.tokens
         if self.day != int(now // DAY):
             self.day, self.spent = int(now // DAY), 0
+
+    def slot(self, now: float) -> _Slot:
+        """Where tokens that are put aside now are counted."""
+        if not self.slots or now - self.slots[-1].began > SLOT:
+            self.slots.append(_Slot(now, now))
+        self.slots[-1].then = now
+        return self.slots[-1]
 
 
 class InMemory:
@@ -43,8 +59,8 @@ class InMemory:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._books: dict[str, _Book] = {}
-        self._reserved: dict[str, tuple[int, int]] = {}
-        """By ticket: the day and the tokens put aside."""
+        self._reserved: dict[str, tuple[int, int, _Slot]] = {}
+        """By ticket: the day, the tokens put aside, and where they are counted."""
 
     async def enter(self, caller: Caller, ticket: str) -> None:
         """Count a request."""
@@ -67,10 +83,11 @@ class InMemory:
             raise limited("tokens", role.tokens_per_minute, _room(book, book.minute + tokens - role.tokens_per_minute) + MINUTE - now)
         if role.tokens_per_day is not None and book.spent + tokens > role.tokens_per_day:
             raise limited("day", role.tokens_per_day, DAY - now % DAY)
-        book.tokens[ticket] = (now, tokens)
+        slot = book.slot(now)
+        slot.tokens += tokens
         book.minute += tokens
         book.spent += tokens
-        self._reserved[ticket] = (book.day, tokens)
+        self._reserved[ticket] = (book.day, tokens, slot)
 
     async def leave(self, caller: Caller, ticket: str, used: int | None) -> None:
         """Count what was used in place of what was put aside."""
@@ -78,11 +95,10 @@ class InMemory:
         book.inside.discard(ticket)
         if ticket not in self._reserved:
             return
-        day, reserved = self._reserved.pop(ticket)
+        day, reserved, slot = self._reserved.pop(ticket)
         back = reserved - (used or 0)
-        if ticket in book.tokens:
-            then, _ = book.tokens[ticket]
-            book.tokens[ticket] = (then, used or 0)
+        if not slot.over:
+            slot.tokens -= back
             book.minute -= back
         if day == book.day:
             book.spent -= back
@@ -109,9 +125,9 @@ class InMemory:
 def _room(book: _Book, wanted: int) -> float:
     """When the entry was made whose end makes room for `wanted` tokens."""
     when = 0.0
-    for then, count in book.tokens.values():
-        when = then
-        wanted -= count
+    for slot in book.slots:
+        when = slot.then
+        wanted -= slot.tokens
         if wanted <= 0:
             break
     return when

@@ -47,6 +47,8 @@ class Line:
         try:
             async with asyncio.timeout(within):
                 writer = await self._connected()
+                if writer.is_closing():  # uvloop has an error of its own for writing to what is closed
+                    raise ConnectionResetError
                 self._waiting[number] = answer
                 writer.write(line({"id": number, "do": do, "within": within, **what}))
                 found = await answer

@@ -62,6 +62,9 @@ async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) 
             tries += error.tries
             failure = error
             continue
+        except RequestError as error:
+            error.headers |= {"x-mlx-route": decision.header(name)}
+            raise
         return reply, model, tries + reply.tries
     failure = failure or unknown(call.model, gateway.names)
     failure.headers |= {"x-mlx-route": decision.header(decision.to[-1]), "x-mlx-tries": str(tries)}

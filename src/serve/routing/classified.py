@@ -78,6 +78,7 @@ class Classified:
         """One life of the process: its settings in, then answers until it ends."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "src.serve.routing.example_process",
             stdin=asyncio.subprocess.PIPE,

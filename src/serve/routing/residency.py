@@ -37,7 +37,8 @@ class _Failure:
     def told(self, now: float) -> RequestError:
         """What requests are answered: a refusal in its own words, as of a model that is not there, else 503."""
         if isinstance(self.error, RequestError) and self.error.status < 500:
-            return self.error
+            told = self.error.body["error"]  # one for each request: headers are added on the way
+            return RequestError(self.error.status, told["message"], code=told["code"], param=told["param"], kind=told["type"])
         words = redact(str(self.error)) or "it takes too long"
         return _unavailable(f"the model does not load: {words}", "model_not_loaded", self.until - now)
 

@@ -102,7 +102,7 @@ class Routes(Config):
     rules: tuple[Rule, ...] = ()
     """The first that holds decides."""
     examples: InputPath | Annotated[Examples, Field(max_length=64)] = Field(default_factory=dict)
-    """Prompts by task, or a YAML file of them."""
+    """Prompts by task, or a YAML file of them; each worker compares with them in a process of its own, of 1.1 GB with MiniLM."""
     tasks: dict[str, Target] = Field(default_factory=dict)
     """The model for each task of the examples; a task that is called like a model needs no entry."""
     classifier: Classifier = Classifier()

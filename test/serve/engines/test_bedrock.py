@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 
 from src.core.errors import MlxError
 from src.serve.engines.bedrock import BedrockEngine
+from src.serve.engines.breaker import Breaker
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
 
@@ -28,23 +29,29 @@ def answered(*blocks, stop="end_turn"):
     }
 
 
-@pytest.fixture
-def engine(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA123456")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-123456")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    part = BedrockEngine(type="bedrock", model="m", region="us-east-1", retries=1)
-    made = part.open(None, name="claude", max_new_tokens=50, log=None)
-    made.stub = Stubber(made.sdk)
-    made.stub.activate()
-    return made
+@pytest.fixture(scope="module")
+def claude():
+    """An engine with keys that nobody takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "AKIA123456")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret-123456")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.delenv("AWS_PROFILE", raising=False)
+        part = BedrockEngine(type="bedrock", model="m", region="us-east-1", retries=1)
+        yield part.open(None, name="claude", max_new_tokens=50, log=None)
 
 
-@pytest.fixture
-def served(web, engine):
-    with web.running(Gateway({"claude": Model("claude", engine)})) as address:
+@pytest.fixture(scope="module")
+def served(web, claude):
+    with web.running(Gateway({"claude": Model("claude", claude)})) as address:
         yield address
+
+
+@pytest.fixture
+def engine(claude):
+    claude.breaker = Breaker(claude.part.failures, claude.part.rest)
+    with Stubber(claude.sdk) as claude.stub:
+        yield claude
 
 
 def chat(text="how is it?", **more):
