@@ -66,9 +66,9 @@ def walk(schema: dict[str, Any], loc: Keys) -> tuple[Keys, list[str]]:
             keys.append(key)
             siblings = list(properties)
             node = properties.get(key, {})
-        elif "additionalProperties" in node:
+        elif "additionalProperties" in node or "patternProperties" in node:  # names of one's own, free or of a form
             keys.append(key)
-            extra = node["additionalProperties"]
+            extra = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
             node = extra if isinstance(extra, dict) else {}
     return tuple(keys), siblings
 

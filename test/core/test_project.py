@@ -141,3 +141,16 @@ def test_the_schema_knows_the_sections_and_their_help():
     schema = project_model(STAGES).model_json_schema()
     assert schema["properties"]["scrape"]["description"] == "What scrape takes."
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", [str, Annotated[str, Field(pattern="^[a-z]+$")]])
+def test_below_a_name_of_ones_own_the_key_is_told_where_it_stands(name):
+    class Named(StageConfig):
+        """Parts by name."""
+
+        parts: dict[name, Annotated[Files | Web, Field(discriminator="type")]] = Field(default={})
+        """Parts."""
+
+    Path("p.yaml").write_text("name: p\nscrape:\n  parts:\n    mine: {type: web, dept: 3}\n")
+    with pytest.raises(ConfigError, match=r"^p\.yaml:4: scrape\.parts\.mine\.dept: no such key; did you mean 'depth'\?$"):
+        load("p.yaml", (), {"scrape": Named})
