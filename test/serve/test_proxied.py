@@ -90,7 +90,7 @@ def test_a_client_that_leaves_is_left_by_the_engine_too(web, engine):
 
 
 def test_while_the_engine_is_not_there_clients_are_told_when_to_come_back(web, engine):
-    beside = engine("--delay", "0.5", "--crash-after", "0.5", "--crashes", "1")
+    beside = engine("--delay", "0.5", "--crash-after", "3", "--crashes", "1")
     with web.running(beside) as address:
         assert web.ask(address, path="/health", method="GET")[2]["status"] == "loading"
         status, headers, body = web.ask(address, web.chat())

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -32,8 +33,9 @@ def alive():
     """The engines that run now."""
     found = set()
     for child in psutil.Process().children(recursive=True):
-        words = child.cmdline() if child.status() != psutil.STATUS_ZOMBIE else []
-        found |= {Path(word).stem for word in words if word.endswith(".jsonl")}
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            words = child.cmdline() if child.status() != psutil.STATUS_ZOMBIE else []
+            found |= {Path(word).stem for word in words if word.endswith(".jsonl")}
     return found
 
 
