@@ -6,8 +6,8 @@
 FROM python:3.13.9-slim-trixie AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH
 RUN groupadd --gid 10001 mlx \
-    && useradd --uid 10001 --gid mlx --no-create-home --home-dir /work --shell /usr/sbin/nologin mlx \
-    && install -d -o mlx -g mlx /work /work/data /work/keys /work/log /work/checkpoint
+    && useradd --uid 10001 --gid mlx --no-create-home --home-dir /srv/mlx --shell /usr/sbin/nologin mlx \
+    && install -d -o mlx -g mlx /srv/mlx /srv/mlx/data /srv/mlx/keys /srv/mlx/log /srv/mlx/checkpoint
 
 FROM base AS build
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=/opt/venv
@@ -36,16 +36,16 @@ RUN uv pip install --no-cache mlflow==3.17.2
 
 FROM base AS mlflow
 COPY --from=build-mlflow /opt/venv /opt/venv
-WORKDIR /work
+WORKDIR /srv/mlx
 USER 10001:10001
 EXPOSE 5000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:5000/health', timeout=4)"]
-CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--backend-store-uri", "sqlite:////work/data/mlflow.db", "--artifacts-destination", "/work/data/artifacts"]
+CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--backend-store-uri", "sqlite:////srv/mlx/data/mlflow.db", "--artifacts-destination", "/srv/mlx/data/artifacts"]
 
 FROM base AS full
 COPY --from=build-full /opt/venv /opt/venv
-WORKDIR /work
+WORKDIR /srv/mlx
 COPY config config
 USER 10001:10001
 ENTRYPOINT ["mlx"]
@@ -56,7 +56,7 @@ CMD ["--help"]
 # last, so that a plain `docker build .` makes it
 FROM base AS gateway
 COPY --from=build-gateway /opt/venv /opt/venv
-WORKDIR /work
+WORKDIR /srv/mlx
 COPY config config
 USER 10001:10001
 EXPOSE 8000
