@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,25 @@ def own_folder(tmp_path, monkeypatch):
     yield
     log = logging.getLogger("mlx")
     log.handlers, log.propagate = [], True
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """A function that calls `mlx` with arguments, in this process: its exit code, what it said, and what it said of errors."""
+    from src import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mlx", *arguments])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        else:
+            code = 0
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return call
 
 
 @pytest.fixture

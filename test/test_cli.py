@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from src import cli
 from src.core.errors import MlxError
 from src.core.stage import folder
 
@@ -42,19 +41,8 @@ def project():
 
 
 @pytest.fixture
-def mlx(capsys, monkeypatch):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mlx", *arguments])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        else:
-            code = 0
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return call
+def mlx(command):
+    return command
 
 
 def test_a_run_ends_with_everything_fresh_and_a_second_one_does_nothing(mlx, project):

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from src.core.address import http_url
 from src.core.config import Config, Cosmetic
 from src.llm.client import Client
-from src.llm.openai import is_loopback, key_for
+from src.llm.openai import connection
 
 
 class ModerationBackend(Config):
@@ -35,16 +35,4 @@ class ModerationBackend(Config):
         """Connect; fails where the key is missing."""
         from src.llm.moderation_client import ModerationClient
 
-        return ModerationClient(
-            base_url=self.base_url,
-            model=self.model,
-            key=key_for(self.base_url, self.api_key_env),
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            trusts_environment=not is_loopback(self.base_url),
-            hints={
-                "start": "start the server, or mend base_url",
-                "key": f"mend {self.api_key_env or 'api_key_env'} in .env",
-                "model": "mend `model`, or base_url",
-            },
-        )
+        return ModerationClient(**connection(self))

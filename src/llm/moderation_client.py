@@ -37,6 +37,8 @@ class ModerationClient(OpenAIClient):
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Reply:
         """Do as `chat`, in one try."""
+        if tools:
+            raise BackendError("a moderation endpoint takes no tools", "measure tool calls with another backend", of_request=True)
         with self._lane() as lane, self._explained(None):
             create: Any = lane.moderations.create
             found = await create(model=self.model, input=_last(messages))

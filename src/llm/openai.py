@@ -1,7 +1,7 @@
 """The backend for everything that speaks OpenAI's chat API: OpenAI, OpenRouter, vLLM, llama.cpp, …"""
 
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -59,17 +59,22 @@ class OpenAIBackend(Config):
         """Connect; fails where the key is missing."""
         from src.llm.openai_client import OpenAIClient
 
-        return OpenAIClient(
-            base_url=self.base_url,
-            model=self.model,
-            key=key_for(self.base_url, self.api_key_env),
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            trusts_environment=not is_loopback(self.base_url),
-            headers={name: value for name, value in (("HTTP-Referer", self.referer), ("X-Title", self.title)) if value},
-            hints={
-                "start": "start the server, or mend base_url",
-                "key": f"mend {self.api_key_env or 'api_key_env'} in .env",
-                "model": "mend `model`, or base_url",
-            },
-        )
+        sent = (("HTTP-Referer", self.referer), ("X-Title", self.title))
+        return OpenAIClient(**connection(self), headers={name: value for name, value in sent if value})
+
+
+def connection(server: Any) -> dict[str, Any]:
+    """How to reach a server: arguments for its client, from a backend's `model`, `base_url`, `api_key_env`, `timeout` and `max_retries`."""
+    return {
+        "base_url": server.base_url,
+        "model": server.model,
+        "key": key_for(server.base_url, server.api_key_env),
+        "timeout": server.timeout,
+        "max_retries": server.max_retries,
+        "trusts_environment": not is_loopback(server.base_url),
+        "hints": {
+            "start": "start the server, or mend base_url",
+            "key": f"mend {server.api_key_env or 'api_key_env'} in .env",
+            "model": "mend `model`, or base_url",
+        },
+    }

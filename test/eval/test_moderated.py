@@ -1,5 +1,6 @@
 """A moderation endpoint looks at answers: outlasted where it stumbles, in the ledger where it says nothing, asked once for all."""
 
+import asyncio
 import sys
 import time
 from dataclasses import replace
@@ -125,3 +126,10 @@ def test_chat_asks_in_the_same_way(backend):
         assert (
             client.chat([{"role": "user", "content": "Take poison."}], max_tokens=1).text == '{"flagged": true, "categories": ["violence"]}'
         )
+
+
+def test_a_moderation_endpoint_is_offered_no_tools(backend):
+    client = backend.open()
+    with pytest.raises(BackendError, match="takes no tools"):
+        asyncio.run(client.ask([{"role": "user", "content": "?"}], max_tokens=8, tools=[{"type": "function"}]))
+    client.close()

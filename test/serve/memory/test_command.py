@@ -1,13 +1,11 @@
 """`mlx memory`: with a server that runs, and without one."""
 
 import asyncio
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from src import cli
 from src.serve.memory import Memory
 from src.serve.memory.embedder import Hashing
 from src.serve.memory.link import SOCKET, MemoryLink
@@ -15,7 +13,7 @@ from src.store.numpy import Numpy
 
 
 @pytest.fixture
-def mlx(capsys, monkeypatch):
+def mlx(command):
     Path("memory_bank").mkdir()
     text = "# Tech\n## Database\nPostgres holds the invoices.\n\n## Queue\nRedis passes jobs on."
     Path("memory_bank/techContext.md").write_text(text)
@@ -23,18 +21,7 @@ def mlx(capsys, monkeypatch):
     memory = "{store: {type: numpy}, embedder: {type: hashing}}"
     Path("lamp.yaml").write_text(f"name: lamp\nserve:\n  engine: null\n  models: {{a: {model}}}\n  memory: {memory}\n")
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mlx", "memory", *arguments, "lamp.yaml"])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        else:
-            code = 0
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return call
+    return lambda *arguments: command("memory", *arguments, "lamp.yaml")
 
 
 def found_and_reindexed(mlx):
