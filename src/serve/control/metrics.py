@@ -62,7 +62,7 @@ class Metrics:
 
     def used(self, model: str, prompt: int, completion: int) -> None:
         """Count tokens; a model that clients made up counts as another."""
-        model = model if model in self.gateway.names else OTHER
+        model = model if model in self.gateway.names or model in self.gateway.gone else OTHER
         self._tokens.labels(model, "prompt").inc(prompt)
         self._tokens.labels(model, "completion").inc(completion)
 
@@ -96,8 +96,9 @@ class Metrics:
         ):
             self._cache.labels(result).inc(count - self._told.get(("", result), 0))
             self._told["", result] = count
-        for name, model in self.gateway.models.items():
-            state = "drained" if model.drained else model.engine.state
+        for name, model in {**self.gateway.gone, **self.gateway.models}.items():
+            there = name in self.gateway.models
+            state = ("drained" if model.drained else model.engine.state) if there else "unloaded"
             self._up.labels(name).set(state == "ready")
             for each in {state} | {known for of, known in self._states if of == name}:
                 self._state.labels(name, each).set(each == state)

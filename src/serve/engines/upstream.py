@@ -4,12 +4,14 @@ import asyncio
 import random
 import re
 from collections.abc import Mapping
+from functools import partial
 
 import aiohttp
 
 from src.llm.openai import is_loopback
 from src.llm.patience import retry_after
 from src.serve.engines.breaker import LONGEST, Breaker
+from src.serve.engines.counting import Counting
 from src.serve.engines.part import UpstreamPart
 from src.serve.engines.stream import Stream
 from src.serve.reply import SSE, Reply
@@ -19,6 +21,8 @@ BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 """Statuses after which another try, or another engine, may answer."""
 LARGEST = 64 << 20  # bytes of an answer that comes whole
 NEAR = 2.0  # seconds that a try waits at most before the next
+COUNTED = 5.0
+"""Seconds that the server may take to count a prompt's tokens."""
 _ERROR = re.compile(rb'\s*(?:event: ?error|(?:data: ?)?\{\s*"error"\s*:)')
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "mlx"}
 
@@ -29,7 +33,15 @@ class Upstream:
     paths = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
 
     def __init__(
-        self, part: UpstreamPart, *, url: str, name: str, model: str | None = None, key: str | None = None, longest: int | None = None
+        self,
+        part: UpstreamPart,
+        *,
+        url: str,
+        name: str,
+        model: str | None = None,
+        key: str | None = None,
+        longest: int | None = None,
+        counts: bool = True,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -40,6 +52,7 @@ class Upstream:
             model: What the server calls it; the name that a call has stays if None.
             key: Sent as bearer token.
             longest: Tokens that an answer may have, whatever is asked; unbounded if None.
+            counts: Whether it may be asked how many tokens a prompt has.
         """
         self.part, self.name, self.url = part, name, url.rstrip("/")
         self.inflight = 0
@@ -48,6 +61,7 @@ class Upstream:
         self._headers = HEADERS | ({"authorization": f"Bearer {key}"} if key else {})
         self._chance = random.Random()
         self._session: aiohttp.ClientSession | None = None
+        self._counting = Counting(partial(self.post, patience=COUNTED)) if counts else None
 
     @property
     def state(self) -> str:
@@ -99,6 +113,26 @@ class Upstream:
                 return reply
             attempt += 1
             await asyncio.sleep(pause)
+
+    async def count(self, call: Call) -> int | None:
+        """Tokens of a call's prompt as the server counts them; None where it does not, or not now."""
+        return await self._counting.count(call, self._model or call.model) if self._counting else None
+
+    async def post(self, path: str, body: Mapping[str, object], *, patience: float) -> tuple[int, bytes]:
+        """Ask the server what is not in OpenAI's API: `path` begins at its root; status and answer.
+
+        Raises:
+            OSError: Where it is not there, or takes longer than `patience` seconds.
+        """
+        if self._session is None or self._session.closed:
+            raise ConnectionError(f"{self.name} is {self.state}")
+        whole = aiohttp.ClientTimeout(total=patience)
+        url = self.url.removesuffix("/v1") + path
+        try:
+            async with self._session.post(url, data=spelt(body), headers=self._headers, allow_redirects=False, timeout=whole) as response:
+                return response.status, await _whole(response)
+        except (aiohttp.ClientError, ValueError) as error:
+            raise ConnectionError(f"{self.name} does not answer {path}") from error
 
     def _address(self, call: Call) -> str:
         return self.url + call.path.removeprefix("/v1")
