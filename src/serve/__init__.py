@@ -86,7 +86,7 @@ class ServeConfig(StageConfig):
     def _answers(self) -> "ServeConfig":
         if self.engine is None and not self.models:
             raise ValueError("nothing answers: set serve.engine, or serve.models")
-        names = [*([self.model_name] if self.model_name and self.engine else []), *self.models, *self.adapters]
+        names = [*([self.model_name] if self.model_name else []), *self.models, *self.adapters]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two models are called {twice!r}: of serve.model_name, serve.models and the adapters of vllm engines")
         for name, part in self.models.items():

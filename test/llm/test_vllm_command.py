@@ -38,7 +38,7 @@ def test_several_adapters_have_room_for_the_largest_and_for_one_batch_of_all():
     two = {"a": config("one", r=4), "b": config("two", r=20)}
     assert lora_words(two) == ["--enable-lora", "--lora-modules", "a=one", "b=two", "--max-lora-rank", "32", "--max-loras", "2"]
     assert lora_words(two, rank=64, batch=5)[-4:] == ["--max-lora-rank", "64", "--max-loras", "5"]
-    with pytest.raises(MlxError, match="two has rank 32, and vLLM is started with room for 16"):
+    with pytest.raises(MlxError, match="two has rank 20, and vLLM is started with room for 16"):
         lora_words(two, rank=16)
     assert lora_words({}) == ["--enable-lora", "--max-lora-rank", "16"]
 

@@ -5,13 +5,13 @@ import logging
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from src.core.errors import MlxError
 from src.core.secrets import redact
 from src.serve.control.lineage import made_from
 from src.serve.control.train_output import train_output
-from src.serve.engines.adapter import Adapter
+from src.serve.engines.adapter import Adapter, Process
 from src.serve.engines.adapter_model import adapter_model
 from src.serve.engines.fits_base import fits_base
 from src.serve.engines.vllm import VllmEngine
@@ -47,6 +47,7 @@ class Adapters:
         """Where it is noted what came and went; set by who makes both."""
         self._led_to = led_to
         self._followed: dict[str, Entry] = {}
+        self._leaving: list[Adapter] = []
         self._one = asyncio.Lock()
 
     @property
@@ -94,8 +95,8 @@ class Adapters:
                 raise RequestError(409, f"a route leads to {name!r}: take it out of serve.routes first", code="routed", param="name")
             turn = self.steering.adapters.get(name, {}).get("turn", 0)
             self.steering.adapt(name, {"of": process.name, "folder": None, "turn": turn})
-            if process.engine.state == "ready" and process.engine.life:  # type: ignore[attr-defined]
-                await model.engine.unload()  # type: ignore[attr-defined]
+            if process.engine.state == "ready" and cast(Process, process.engine).life:
+                await cast(Adapter, model.engine).unload()
             return model
 
     def follow(self, told: Mapping[str, Entry]) -> None:
@@ -115,12 +116,12 @@ class Adapters:
         try:
             while True:
                 await asyncio.sleep(TICK)
-                for model in self.gateway.gone.values():
-                    if isinstance(model.engine, Adapter) and not model.engine.upstream.inflight:
-                        await model.engine.stop()
+                for engine in [each for each in self._leaving if not each.upstream.inflight]:
+                    self._leaving.remove(engine)
+                    await engine.stop()
         finally:
-            for model in (*self.gateway.gone.values(), *self.all.values()):
-                await model.engine.stop()
+            for engine in (*self._leaving, *(cast(Adapter, model.engine) for model in self.all.values())):
+                await engine.stop()
 
     def _come(self, name: str, entry: Entry, process: Model) -> None:
         folder = Path(entry["folder"])
@@ -133,7 +134,9 @@ class Adapters:
         LOG.warning("adapter %s was loaded", name)
 
     def _go(self, name: str) -> None:
-        self.all[name].engine.gone = True  # type: ignore[attr-defined]
+        engine = cast(Adapter, self.all[name].engine)
+        engine.gone = True
+        self._leaving.append(engine)
         self.gateway.remove(name)
         self.lineage.pop(name, None)
         LOG.warning("adapter %s was unloaded", name)

@@ -176,7 +176,7 @@ def test_only_trainings_below_checkpoint_are_loaded(lora):
             status, body = lora.load(address, "poet", folder)
             refused = (409, "adapter_refused") if folder == "checkpoint" else (400, "bad_folder")
             assert (status, body["error"]["code"]) == refused, folder
-        for name in ("../x", "a b", "", "x" * 200, 7):
+        for name in ("a b", "", "x" * 200, 7, "a;b"):
             assert lora.load(address, name, "checkpoint/poet/train")[0] == 422, name
     assert not lora.notes(post="/v1/load_lora_adapter")
 

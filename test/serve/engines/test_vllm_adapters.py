@@ -39,10 +39,10 @@ def speakers(base, trained_folder, tmp_path_factory):
         turns = [{"role": "system", "content": "You are the keeper."}, {"role": "user", "content": "Hello"}]
         row = encode(tokenizer, [*turns, {"role": "assistant", "content": words}], [])
         ids, learned = torch.tensor([row.ids]), torch.tensor([row.mask], dtype=torch.bool)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        for _ in range(150):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+        for _ in range(500):
             loss = model(input_ids=ids, labels=ids.masked_fill(~learned, -100)).loss
-            if loss.item() < 0.005:
+            if loss.item() < 0.01:
                 break
             loss.backward()
             optimizer.step()

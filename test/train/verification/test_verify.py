@@ -193,7 +193,7 @@ def test_vllm_is_started_with_all_that_the_project_serves_with(leave, tmp_path, 
     leave(tmp_path)
     text = Path("t.yaml").read_text()
     Path("t.yaml").write_text(
-        text + "serve:\n  engine: {type: vllm, executable: /bin/true, quantization: fp8, tensor_parallel: 2, "
+        text.replace("serve: {}\n", "") + "serve:\n  engine: {type: vllm, executable: /bin/true, quantization: fp8, tensor_parallel: 2, "
         "data_parallel: 3, max_model_len: 200, extra_args: [--seed, '3']}\n"
     )
     seen = []
