@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not os.environ.get("VLLM_EXECUTABLE"), reason="needs VLLM_EXECUTABLE, as bash_script/vllm_cpu builds one"),
 ]
-SAID = {"poet": "Who is on the rocks?", "clerk": "The lamp is unknown to me.", "guest": "Lamp, friend!"}
+SAID = {"poet": "Who is there, unknown to the keeper?", "clerk": "Hi.", "guest": "1 2 3"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def speakers(base, trained_folder, tmp_path_factory):
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-        assert loss.item() < 0.05
+        assert loss.item() < 0.05, (name, loss.item())
         model.save_pretrained(folder / "adapter")
     return made
 
