@@ -352,6 +352,8 @@ class Faulty:
     """Answers whose client left before their end."""
     left_at: float = 0.0
     health: int = 200
+    looked: int = 0
+    """Requests that asked for no answer of a model."""
     port: int = 0
 
     @property
@@ -421,6 +423,7 @@ class Faulty:
             self.seen.clear()
             return await request.reply({})
         if request.method == "GET":
+            self.looked += 1
             status = "200 OK" if self.health == 200 else f"{self.health} Odd"
             models = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "faulty"}]}
             return await request.reply(models if request.path.endswith("/models") else {}, status)

@@ -1,6 +1,6 @@
 """What stands between clients and models: the models, and the parts that a call passes on its way to one of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,8 @@ from src.serve.request import Call, RequestError
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+    from src.serve.routing.shadows import Counts
 
 
 class Router(Protocol):
@@ -72,6 +74,10 @@ class Holds(Protocol):
 class Copies(Protocol):
     """Sends copies of calls to models whose answers nobody sees."""
 
+    @property
+    def counts(self) -> Mapping[str, "Counts"]:
+        """What became of the copies, by model."""
+
     def send(self, gateway: "Gateway", name: str, call: Call) -> None:
         """Send one, if there is room; never waits, never raises."""
 
@@ -126,7 +132,7 @@ class Gateway:
     @property
     def state(self) -> str:
         """`ready`, `degraded` where some models are not, or what the first one is where none is."""
-        states = [model.engine.state for model in self.models.values()]
+        states = [model.state for model in self.models.values()]
         return "degraded" if "ready" in states and set(states) != {"ready"} else states[0]
 
     @property

@@ -17,7 +17,7 @@ def test_health_is_told_to_everybody_model_by_model(plane):
         assert plane.ask(address, "/health/live")[0::2] == (200, {"status": "live"})
         status, _, told = plane.ask(address, "/health/ready")
         assert status == 200 and told["status"] == "ready"
-        assert told["models"]["one"] == {"state": "ready", "inflight": 0}
+        assert told["models"]["one"] == {"state": "ready", "inflight": 0, "why": None}
 
 
 def test_a_server_of_which_nothing_answers_is_not_ready_but_lives(plane):

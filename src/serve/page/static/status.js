@@ -68,12 +68,12 @@ function table(id, heads, rows, without) {
 }
 
 function models(health, metrics) {
-  const states = Object.entries(health?.models ?? {}).map(([name, told]) => [name, typeof told === "string" ? told : told.state]);
+  const states = Object.entries(health?.models ?? {}).map(([name, told]) => [name, typeof told === "string" ? told : told.state, told.why]);
   const count = (name, result) => (metrics.empty ? "–" : number(metrics.sum("mlx_model_tries_total", { model: name, result })));
-  const rows = states.map(([name, state]) => {
+  const rows = states.map(([name, state, why]) => {
     const inside = metrics.empty ? "–" : number(metrics.sum("mlx_model_inflight", { model: name }));
     const tokens = metrics.empty ? "–" : number(metrics.sum("mlx_tokens_total", { model: name }));
-    return [el("span", {}, name), chip(state), inside, count(name, "answered"), count(name, "failed"), tokens];
+    return [el("span", {}, name), el("span", {}, chip(state), why ? ` its server ${why}` : null), inside, count(name, "answered"), count(name, "failed"), tokens];
   });
   table("upstreams", ["model", "state", "under way", "answered", "failed", "tokens"], rows, "The server does not tell its models to this key.");
 }
