@@ -191,6 +191,10 @@ async def broken(it: Request) -> None:
     await it.reply({"error": {"message": "Traceback: secret inside"}}, "500 Internal Server Error")
 
 
+async def out_of_memory(it: Request) -> None:
+    await it.reply({"error": {"message": "CUDA out of memory: see /srv/secret"}}, "500 Internal Server Error")
+
+
 async def loading(it: Request) -> None:
     await it.reply({"error": {"message": "Loading model", "type": "unavailable_error"}}, "503 Service Unavailable")
 

@@ -3,7 +3,7 @@
 import logging
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CORE = ("projectbrief", "productContext", "activeContext", "systemPatterns", "techContext", "progress")
 """Cline's six, in the order in which they are read."""
 _BATCH = 64  # passages embedded and stored at a time: what a kill can cost
+_CROWD = 8  # times as many passages are looked at as are quoted, for those that say the same
 _CORE_SHARE = 0.5  # of a budget, for core files quoted whole
 
 
@@ -108,7 +109,7 @@ class Bank:
             StoreError: Where store or embedder fail: go on without memory.
         """
         core = self._core(int(budget * _CORE_SHARE), count)
-        found = [each.chunk for each in self.search(question, k) if each.chunk.file not in core]
+        found = _each_once((each.chunk for each in self.search(question, _CROWD * k) if each.chunk.file not in core), k)
         passages = [Passage(file, text) for file, text in core.items()] + [Passage(chunk.source, chunk.text) for chunk in found]
         return quote(passages, budget=budget, count=count, special=special)
 
@@ -194,6 +195,14 @@ def _locked(index: Path) -> "FileLock":
 def _id(chunk: Chunk) -> str:
     """Names a passage by its content, so that a store that has the id has the passage."""
     return f"{chunk.file}#{sha256(chunk.about.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _each_once(found: Iterable[Chunk], k: int) -> list[Chunk]:
+    """The first `k` that say different things: a passage that is there many times over crowds out no other."""
+    said: dict[str, Chunk] = {}
+    for chunk in found:
+        said.setdefault(" ".join(chunk.text.casefold().split()), chunk)
+    return list(said.values())[:k]
 
 
 def _plain(file: str) -> str:

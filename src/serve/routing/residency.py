@@ -5,11 +5,11 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from src.core.secrets import redact
-from src.serve.request import RequestError, UnavailableError
+from src.serve.request import UnavailableError
+from src.serve.routing.not_loaded import NotLoaded, unavailable
 from src.serve.routing.room import Need, Slot, lacking, victims
 from src.serve.routing.settings import Budgets
 
@@ -25,22 +25,6 @@ class _Ticket:
     arrived: float
     turn: "asyncio.Future[None]"
     admitted: bool = False
-
-
-@dataclass
-class _Failure:
-    """A model that did not load."""
-
-    until: float
-    error: Exception
-
-    def told(self, now: float) -> RequestError:
-        """What requests are answered: a refusal in its own words, as of a model that is not there, else 503."""
-        if isinstance(self.error, RequestError) and self.error.status < 500:
-            told = self.error.body["error"]  # one for each request: headers are added on the way
-            return RequestError(self.error.status, told["message"], code=told["code"], param=told["param"], kind=told["type"])
-        words = redact(str(self.error)) or "it takes too long"
-        return _unavailable(f"the model does not load: {words}", "model_not_loaded", self.until - now)
 
 
 class Residency:
@@ -78,7 +62,7 @@ class Residency:
         self.slots: dict[str, Slot] = {}
         self._load, self._unload, self._look = load, unload, look
         self._waiting: list[_Ticket] = []
-        self._failures: dict[str, _Failure] = {}
+        self._failures: dict[str, NotLoaded] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._load_seconds = _FIRST_GUESS
@@ -246,8 +230,10 @@ class Residency:
             async with asyncio.timeout(self.budgets.load_timeout):
                 await self._load(slot.name)
         except Exception as error:
-            LOG.warning("model %s does not load: %s", slot.name, redact(str(error)) or "it takes too long")
-            self._failures[slot.name] = _Failure(self._now() + self.budgets.retry, error)
+            failure = self._failures[slot.name] = NotLoaded(self._now() + self.budgets.retry, error)
+            LOG.warning("model %s does not load: %s", slot.name, failure.words)
+            if failure.out_of_memory:
+                LOG.warning("model %s takes more than its vram_gb %g and ram_gb %g say", slot.name, slot.need.vram_gb, slot.need.ram_gb)
             self._fail_waiting(slot.name)
             self._start_unload(slot)
             return
@@ -300,14 +286,7 @@ class Residency:
 
     def _late(self, name: str, wait: float) -> UnavailableError:
         there = "; ".join(f"{slot.name} is {slot.words}" for slot in self.slots.values()) or "nothing is loaded"
-        return _unavailable(f"model {name!r} did not get its turn in {wait:g} s: {there}", "model_waiting", self._load_seconds)
+        return unavailable(f"model {name!r} did not get its turn in {wait:g} s: {there}", "model_waiting", self._load_seconds)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _unavailable(message: str, code: str, seconds: float) -> UnavailableError:
-    headers = {"retry-after": str(max(1, ceil(seconds)))}
-    error = UnavailableError(503, message[:500], kind="server_error", code=code, headers=headers)
-    error.tries = 0
-    return error
