@@ -1,4 +1,4 @@
-"""What a program that searches does with OpenAI's SDK: vectors in both of its forms; run by an environment that has `openai` alone, of any major.
+"""What a program that searches does with OpenAI's SDK: vectors in both of its forms; run by an environment that has `openai` alone.
 
 python client_of_embeddings.py URL KEY MODEL
 """
@@ -23,13 +23,12 @@ def cosine(a, b):
 
 
 vectors = [each.embedding for each in packed.data]
+pairs = [(x, y) for a, b in zip(vectors, plain.data, strict=True) for x, y in zip(a, b.embedding, strict=True)]
 found = {
     "version": openai.__version__,
     "order": [each.index for each in packed.data],
     "size": {len(each) for each in vectors} == {len(one.data[0].embedding)} and len(vectors[0]),
-    "apart": max(
-        abs(x - y) for a, b in zip(vectors, (each.embedding for each in plain.data), strict=True) for x, y in zip(a, b, strict=True)
-    ),
+    "apart": max(abs(x - y) for x, y in pairs),
     "alone": cosine(vectors[0], one.data[0].embedding),
     "cosines": [cosine(vectors[0], vectors[1]), cosine(vectors[0], vectors[2])],
     "tokens": [packed.usage.prompt_tokens, one.usage.prompt_tokens],
