@@ -201,7 +201,11 @@ class Events:
 
     async def begin(self) -> None:
         """Wait for the first event; raises what an answer that came whole would."""
-        self._first = await self._next()
+        try:
+            self._first = await self._next()
+        except BaseException:
+            self._close()
+            raise
 
     def __aiter__(self) -> "Events":
         return self
@@ -242,6 +246,9 @@ class Events:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            with suppress(Exception):  # botocore's stream may be at a read in its thread
-                self._events.close()
+            self._close()
             self._left()
+
+    def _close(self) -> None:
+        with suppress(Exception):  # botocore's stream may be at a read in its thread
+            self._events.close()

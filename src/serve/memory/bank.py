@@ -3,7 +3,7 @@
 import logging
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,12 +21,13 @@ from src.store import Row, Vectors
 from src.store.failure import StoreError, failing
 
 if TYPE_CHECKING:
+    import numpy as np
     from filelock import FileLock
+    from numpy.typing import NDArray
 
 CORE = ("projectbrief", "productContext", "activeContext", "systemPatterns", "techContext", "progress")
 """Cline's six, in the order in which they are read."""
 _BATCH = 64  # passages embedded and stored at a time: what a kill can cost
-_CROWD = 8  # times as many passages are looked at as are quoted, for those that say the same
 _CORE_SHARE = 0.5  # of a budget, for core files quoted whole
 
 
@@ -92,8 +93,7 @@ class Bank:
         """
         if not self.catalogue or not question.strip():
             return []
-        hits = self.store.search(self.embedded.question(question), k)
-        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+        return self._nearest(self.embedded.question(question), k)
 
     def recall(self, question: str, *, budget: int, count: Callable[[str], int], k: int = 5, special: Collection[str] = ()) -> Quotation:
         """Quote what memory has on a question: Cline's core files whole as far as half the budget goes, then the nearest passages.
@@ -109,7 +109,7 @@ class Bank:
             StoreError: Where store or embedder fail: go on without memory.
         """
         core = self._core(int(budget * _CORE_SHARE), count)
-        found = _each_once((each.chunk for each in self.search(question, _CROWD * k) if each.chunk.file not in core), k)
+        found = self._different(question, k, core) if k and self.catalogue and question.strip() else []
         passages = [Passage(file, text) for file, text in core.items()] + [Passage(chunk.source, chunk.text) for chunk in found]
         return quote(passages, budget=budget, count=count, special=special)
 
@@ -118,6 +118,22 @@ class Bank:
         self.store.close()
         self.embedded.close()
         self.lock.release()
+
+    def _nearest(self, vector: "NDArray[np.float32]", k: int) -> list[Found]:
+        hits = self.store.search(vector, k)
+        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+
+    def _different(self, question: str, k: int, known: Collection[str]) -> list[Chunk]:
+        """The `k` nearest that say different things, outside of known files: a passage that is there many times crowds out no other."""
+        vector, wanted = self.embedded.question(question), 2 * k
+        while True:
+            found = self._nearest(vector, wanted)
+            said: dict[str, Chunk] = {}
+            for chunk in (each.chunk for each in found if each.chunk.file not in known):
+                said.setdefault(" ".join(chunk.text.casefold().split()), chunk)
+            if len(said) >= k or wanted >= len(self.catalogue):
+                return list(said.values())[:k]
+            wanted *= 4
 
     def _core(self, room: int, count: Callable[[str], int]) -> dict[str, str]:
         """Core files that go in whole, by name, in Cline's order."""
@@ -195,14 +211,6 @@ def _locked(index: Path) -> "FileLock":
 def _id(chunk: Chunk) -> str:
     """Names a passage by its content, so that a store that has the id has the passage."""
     return f"{chunk.file}#{sha256(chunk.about.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def _each_once(found: Iterable[Chunk], k: int) -> list[Chunk]:
-    """The first `k` that say different things: a passage that is there many times over crowds out no other."""
-    said: dict[str, Chunk] = {}
-    for chunk in found:
-        said.setdefault(" ".join(chunk.text.casefold().split()), chunk)
-    return list(said.values())[:k]
 
 
 def _plain(file: str) -> str:
