@@ -34,9 +34,9 @@ class RequestLog:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
+        common = vars(logging.LogRecord(LOG.name, logging.INFO, __file__, 0, "%s %s %.0f ms%s", None, None))
         for when, request, said in waiting:
-            # without asking for the place in the code
-            record = logging.LogRecord(LOG.name, logging.INFO, __file__, 0, "%s %s %.0f ms%s", said, None)
-            record.created, record.msecs = when, (when % 1) * 1000
-            record.fields = {"request_id": request} if request else {}
+            record = logging.LogRecord.__new__(logging.LogRecord)  # without asking for process, thread and place in the code again
+            own = {"args": said, "created": when, "msecs": (when % 1) * 1000, "fields": {"request_id": request} if request else {}}
+            vars(record).update(common | own)
             LOG.handle(record)

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import aiohttp
-
+from src.serve.engines.client import Response
 from src.serve.request import RequestError
 
 DONE = b"[DONE]"
@@ -21,10 +20,10 @@ class Stream:
     Half an event is held until the rest has come: an error that follows it would be glued to it, and no client could read either.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, first: bytes, name: str, left: Callable[[], None]) -> None:
+    def __init__(self, response: Response, first: bytes, name: str, left: Callable[[], None]) -> None:
         """`left` is called once, whichever way it ends."""
         self._response, self._first, self._name, self._left = response, first, name, left
-        self._read = response.content.readany
+        self._read = response.more
         self._tail = b""
         self._held = bytearray()
         self._ended = False
@@ -61,7 +60,7 @@ class Stream:
             return b"" if self._ended else await self._read()
         except TimeoutError:
             raise self._broken("fell silent", 504, "upstream_timeout") from None
-        except (aiohttp.ClientError, OSError):
+        except OSError:
             raise self._broken("broke off", 502, "upstream_broke_off") from None
 
     def _whole(self, data: bytes) -> bytes:
@@ -86,5 +85,5 @@ class Stream:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            self._response.close() if not self._response.content.at_eof() else self._response.release()
+            self._response.leave()
             self._left()
