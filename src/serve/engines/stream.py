@@ -33,14 +33,25 @@ class Stream:
 
     async def __anext__(self) -> bytes:
         """The next events."""
-        while data := await self._next():
+        while not self._ended:
+            try:
+                data = self._first or await self._read()
+            except TimeoutError:
+                raise self._broken("fell silent", 504, "upstream_timeout") from None
+            except OSError:
+                raise self._broken("broke off", 502, "upstream_broke_off") from None
+            if not data:
+                return self._last()
+            self._first = b""
             self._tail = data if len(data) >= TAIL else self._tail[-TAIL:] + data
             if not self._held and data.endswith(ENDS):
                 return data
             if whole := self._whole(data):
                 return whole
-        if self._ended:
-            raise StopAsyncIteration
+        raise StopAsyncIteration
+
+    def _last(self) -> bytes:
+        """What is left when no more comes, once that is known to be the end."""
         self._end()
         if DONE in self._tail:
             rest = bytes(self._held)
@@ -51,17 +62,6 @@ class Stream:
         if not rest:
             raise StopAsyncIteration
         return rest
-
-    async def _next(self) -> bytes:
-        if self._first:
-            data, self._first = self._first, b""
-            return data
-        try:
-            return b"" if self._ended else await self._read()
-        except TimeoutError:
-            raise self._broken("fell silent", 504, "upstream_timeout") from None
-        except OSError:
-            raise self._broken("broke off", 502, "upstream_broke_off") from None
 
     def _whole(self, data: bytes) -> bytes:
         """The events that are whole with these bytes; the rest is held."""
