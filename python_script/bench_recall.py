@@ -78,7 +78,9 @@ async def measure(name: str, memory: dict, engine: str, folder: Path, questions:
             for child in psutil.Process(server.pid).children():
                 print(f"{name}: {child.cmdline()[3]} has {child.memory_info().rss / 1e6:.0f} MB")
             for clients in (1, arguments.clients):
-                await compared(name, session, questions * arguments.rounds, clients, psutil.Process(server.pid))
+                # none twice: what was embedded a moment ago is kept
+                asked = [f"{text} ({clients}.{number})" for number in range(arguments.rounds) for text in questions]
+                await compared(name, session, asked, clients, psutil.Process(server.pid))
             for module in ("memory", "embedding"):
                 await drill(f"{name}, {module}", session, questions, arguments.clients, server.pid, f"src.serve.{module}.process")
     finally:
