@@ -37,6 +37,7 @@ class Metrics:
         self._first = Histogram("mlx_first_byte_seconds", "Seconds to the first byte.", ("path",), registry=own, buckets=BUCKETS)
         self._tokens = Counter("mlx_tokens", "Tokens of questions and answers, of callers with a key.", ("model", "kind"), registry=own)
         self._tries = Counter("mlx_model_tries", "Times that a model's engine was asked.", ("model", "result"), registry=own)
+        self._copies = Counter("mlx_shadow_copies", "Copies of requests for a model in the shadow.", ("model", "result"), registry=own)
         self._cache = Counter("mlx_cache", "Answers that were kept (hit), or could have been (miss).", ("result",), registry=own)
         self._up = Gauge("mlx_model_up", "Whether the engine is ready.", ("model",), registry=own, multiprocess_mode="livemin")
         self._state = Gauge("mlx_model_state", "1 for the state it is in.", ("model", "state"), registry=own, multiprocess_mode="livemax")
@@ -102,6 +103,10 @@ class Metrics:
         ):
             self._cache.labels(result).inc(count - self._told.get(("", result), 0))
             self._told["", result] = count
+        for name, counts in (self.gateway.shadows.counts if self.gateway.shadows else {}).items():
+            for result, count in (("answered", counts.answered), ("failed", counts.failed), ("left_out", counts.left_out)):
+                self._copies.labels(name, result).inc(count - self._told.get((name, f"copy {result}"), 0))
+                self._told[name, f"copy {result}"] = count
         for name, model in self.gateway.models.items():
             state = "drained" if model.drained else model.engine.state
             self._up.labels(name).set(state == "ready")
