@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from src.core.errors import MlxError
 from src.llm.launcher import Launcher
+from src.serve.beside.keeper import Keeper
+from src.serve.embedding.keepers import embedders
 from src.serve.engine import Engine
 from src.serve.engines.part import ModelPart
 from src.serve.engines.process import ProcessEngine
@@ -14,7 +16,7 @@ from src.serve.engines.watched import Watched
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
 from src.serve.routing.budget import Budget
-from src.serve.routing.opened import open_residency, open_routes
+from src.serve.routing.opened import open_examples, open_residency, open_routes
 
 if TYPE_CHECKING:
     from src.models.trained import Trained
@@ -53,12 +55,15 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
         else:
             engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
         models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens, tokenizer=_tokenizer(part, None))
-    gateway = Gateway(models, memory=_memory(config, project, output, logs), residency=open_residency(config, models))
+    examples = open_examples(config.routes, models) if config.routes else {}
+    embedding = embedders(config, examples, output=output, logs=logs)
+    memory = _memory(config, project, output, logs, embedding)
+    gateway = Gateway(models, memory=memory, residency=open_residency(config, models), embedders=tuple(embedding.values()))
     if any(model.part.context for model in models.values()):
         gateway.budget = Budget()
     gateway.cache = config.cache.open() if config.cache else None
     if config.routes:
-        open_routes(gateway, config.routes)
+        open_routes(gateway, config.routes, embedding[config.routes.classifier.embedder.key] if examples else None)
     return gateway
 
 
@@ -89,7 +94,7 @@ def _log(logs: Path, name: str) -> Path:
     return logs / f"{name.replace('/', '-').replace(':', '-')}.log"
 
 
-def _memory(config: "ServeConfig", project: str, output: Path, logs: Path) -> "Remember | None":
+def _memory(config: "ServeConfig", project: str, output: Path, logs: Path, embedding: Mapping[str, Keeper]) -> "Remember | None":
     from src.serve.memory.link import SOCKET, MemoryLink
     from src.serve.memory.remember import Remember
 
@@ -100,4 +105,5 @@ def _memory(config: "ServeConfig", project: str, output: Path, logs: Path) -> "R
         raise MlxError(
             f"serve.memory.folder: there is no folder {memory.folder}", f"mkdir -p {memory.folder}, and put markdown files there"
         )
-    return Remember(MemoryLink(memory, project, path=output / SOCKET, log=logs / "memory.log"))
+    embedder = embedding[memory.embedder.key].line.path
+    return Remember(MemoryLink(memory, project, path=output / SOCKET, log=logs / "memory.log", embedder=embedder))

@@ -14,7 +14,7 @@ DOUBT = 1.0
 """Seconds after which a server is asked again that was not there: one failure may be an accident, two are none."""
 AGAIN = 5.0
 """Seconds between two looks at a server that is down, at most."""
-SILENT = "takes connections and is silent"
+SILENT = "is silent"
 
 
 @runtime_checkable

@@ -48,6 +48,8 @@ class Health(BaseModel):
     """State of the files that answers draw on; answers come without them where it is not `ready`."""
     residency: list[dict[str, Any]] = []
     """What models take, and which of them wait for their turn, where there is a budget."""
+    room: dict[str, float] = {}
+    """What they may take together, in GB: `vram_gb`, `ram_gb`."""
 
     @classmethod
     def of(cls, gateway: Gateway) -> "Health":
@@ -56,7 +58,10 @@ class Health(BaseModel):
         able = sum(each.state == "ready" for each in models.values())
         status = "ready" if able == len(models) else "degraded" if able else "unavailable"
         memory = gateway.memory.state if gateway.memory else None
-        return cls(status=status, models=models, memory=memory, residency=gateway.residency.status() if gateway.residency else [])
+        told = cls(status=status, models=models, memory=memory)
+        if held := gateway.residency:
+            told.residency, told.room = held.status(), {"vram_gb": held.whole.vram_gb, "ram_gb": held.whole.ram_gb}
+        return told
 
 
 class Tried(BaseModel):
@@ -75,7 +80,7 @@ class Copied(BaseModel):
     sent: int
     answered: int
     failed: int
-    dropped: int
+    left_out: int
     """Not sent: too many were under way, or the model was not loaded, or down."""
     seconds: float
     """To the last byte, summed over what was answered or failed."""

@@ -1,6 +1,6 @@
 """What stands between clients and models: the models, and the parts that a call passes on its way to one of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +14,7 @@ from src.serve.request import Call, RequestError
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from src.serve.routing.room import Need
     from src.serve.routing.shadows import Counts
 
 
@@ -55,6 +56,10 @@ class Fits(Protocol):
 class Holds(Protocol):
     """Keeps models in memory while they are asked."""
 
+    @property
+    def whole(self) -> "Need":
+        """What they may take together."""
+
     async def run(self) -> None:
         """Find out what is loaded already."""
 
@@ -75,8 +80,8 @@ class Copies(Protocol):
     """Sends copies of calls to models whose answers nobody sees."""
 
     @property
-    def counts(self) -> Mapping[str, "Counts"]:
-        """What became of the copies, by model."""
+    def counts(self) -> "Mapping[str, Counts]":
+        """What became of them, by model."""
 
     def send(self, gateway: "Gateway", name: str, call: Call) -> None:
         """Send one, if there is room; never waits, never raises."""
@@ -118,8 +123,8 @@ class Gateway:
     residency: Holds | None = None
     shadows: Copies | None = None
     cache: Answers | None = None
-    tasks: Runs | None = None
-    """What tells tasks by examples, for the router."""
+    embedders: Sequence[Runs] = ()
+    """What makes vectors, for the router and for memory."""
 
     def __post_init__(self) -> None:
         self.router = self.router or Direct(self.models)

@@ -20,7 +20,7 @@ class Counts:
     sent: int = 0
     answered: int = 0
     failed: int = 0
-    dropped: int = 0
+    left_out: int = 0
     """Not sent: too many were under way, or their model was not loaded, or down."""
     seconds: float = 0.0
     """To the last byte, summed over what was answered or failed."""
@@ -44,7 +44,7 @@ class ShadowTraffic:
         loaded = gateway.residency is None or gateway.residency.is_loaded(name)
         model = gateway.models[name]
         if not loaded or model.down or len(self._tasks) >= self.settings.most or call.path not in model.engine.paths:
-            counts.dropped += 1
+            counts.left_out += 1
             return
         counts.sent += 1
         task = asyncio.ensure_future(self._copied(gateway, name, call, counts))

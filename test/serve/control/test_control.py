@@ -81,9 +81,14 @@ def test_what_became_of_tries_and_copies_is_told(plane):
     assert (one["asked"], one["answered"], one["failed"]) == (2, 2, 0) and one["first_byte_seconds"] > 0
     assert two["asked"] == 0, "a copy is no request of anybody's"
     shadow = told["shadows"]["two"]
-    assert {key: shadow[key] for key in ("sent", "answered", "failed", "dropped")} == {"sent": 1, "answered": 1, "failed": 0, "dropped": 2}
+    assert {key: shadow[key] for key in ("sent", "answered", "failed", "left_out")} == {
+        "sent": 1,
+        "answered": 1,
+        "failed": 0,
+        "left_out": 2,
+    }
     assert shadow["seconds"] >= 0.4
-    assert [metrics["mlx_shadow_copies_total", *sorted(("two", result))] for result in ("sent", "answered", "dropped")] == [1, 1, 2]
+    assert [metrics["mlx_shadow_copies_total", *sorted(("two", result))] for result in ("sent", "answered", "left_out")] == [1, 1, 2]
     assert metrics["mlx_shadow_seconds_total", "two"] == shadow["seconds"]
 
 

@@ -18,7 +18,7 @@ from src.serve.gateway.model import Model
 from src.serve.open_gateway import open_gateway
 from src.serve.reply import Reply
 from src.serve.request import CHAT as CHAT_PATH
-from src.serve.routing.not_loaded import NotLoaded
+from src.serve.routing.failed_loads import FailedLoads, out_of_memory
 from src.serve.routing.residency import Residency
 from src.serve.routing.room import Need
 from src.serve.routing.settings import Budgets
@@ -79,9 +79,10 @@ def test_vram_estimate_that_is_wrong_falls_back_and_leaves_the_sums_right(web, s
     ],
 )
 def test_what_does_not_load_is_told_without_what_is_inside(error, spent):
-    failure = NotLoaded(20.0, error)
-    told = str(failure.told(0.0))
-    assert failure.out_of_memory == spent == ("not enough memory" in told)
+    failed = FailedLoads(20.0)
+    failed.note("large", error, 0.0)
+    told = str(failed.told("large", 0.0))
+    assert out_of_memory(error) == spent == ("not enough memory" in told)
     assert "secret" not in told and "10.1.2.3" not in told and "\n" not in told and told.startswith("the model does not load: ")
 
 

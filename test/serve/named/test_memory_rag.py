@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from src.serve.embedding.embedder import Hashing
 from src.serve.memory import Memory
-from src.serve.memory.embedder import Hashing
 from src.serve.memory.process import Remembering
 from src.store.failure import StoreError
 from src.store.numpy import Numpy

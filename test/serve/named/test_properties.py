@@ -3,7 +3,6 @@
 import asyncio
 import json
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -41,15 +40,12 @@ class Upstream:
 
     def __init__(self, pieces):
         self.pieces, self.ended = list(pieces), 0
-        self.content = SimpleNamespace(readany=self.readany, at_eof=lambda: not self.pieces)
 
-    async def readany(self):
+    async def more(self):
         return self.pieces.pop(0) if self.pieces else b""
 
-    def close(self):
+    def leave(self):
         self.ended += 1
-
-    release = close
 
 
 def read(pieces):

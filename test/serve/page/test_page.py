@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from src.serve.control.control import Control
+from src.serve.embedding.embedder import Hashing
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
 from src.serve.memory import Memory
-from src.serve.memory.embedder import Hashing
 from src.serve.memory.link import MemoryLink
 from src.serve.memory.remember import Remember
 from src.serve.reply import Reply, usage

@@ -61,7 +61,7 @@ def test_a_copy_is_sent_and_its_answer_thrown_away(stream):
         await asked(made)
         await asyncio.sleep(0.05)
         counts = made.shadows.counts["new"]
-        assert (counts.sent, counts.answered, counts.failed, counts.dropped) == (1, 1, 0, 0)
+        assert (counts.sent, counts.answered, counts.failed, counts.left_out) == (1, 1, 0, 0)
         [copy] = made.models["new"].engine.asked
         assert copy.body["messages"][0] == {"role": "system", "content": "Be new."}
         assert "Be new." not in str(made.models["fast"].engine.asked[0].body)
@@ -76,7 +76,7 @@ def test_a_slow_shadow_holds_up_nobody_and_few_are_sent():
         await asked(made, 10)
         assert asyncio.get_running_loop().time() - start < 1
         counts = made.shadows.counts["new"]
-        assert (counts.sent, counts.dropped) == (2, 8)
+        assert (counts.sent, counts.left_out) == (2, 8)
         await made.shadows.close()
 
     asyncio.run(work())
@@ -109,6 +109,6 @@ def test_nothing_is_loaded_for_a_copy():
         made.residency = Full()
         call = parse(json.dumps({"model": "router", "messages": [{"role": "user", "content": "Hi"}]}).encode())
         made.shadows.send(made, "new", call)
-        assert made.shadows.counts["new"].dropped == 1
+        assert made.shadows.counts["new"].left_out == 1
 
     asyncio.run(work())
