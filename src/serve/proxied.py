@@ -71,5 +71,4 @@ class Proxied:
             raise UnavailableError(
                 503, f"the engine is {state}; come back soon", kind="server_error", code="engine_unavailable", headers=RETRY
             )
-        self.upstream.url = f"{self._launcher.url}/v1"
         return await self.upstream.ask(call)

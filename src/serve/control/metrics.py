@@ -47,6 +47,7 @@ class Metrics:
         self._gpu = Gauge("mlx_gpu_memory_bytes", "Memory of a GPU.", ("gpu", "kind"), registry=own, multiprocess_mode="livemax")
         self._known: dict[tuple[str, int], tuple[Any, Any, Any]] = {}
         """What a request counts into: looking it up by its labels costs more than counting."""
+        self._spent: dict[str, tuple[Any, Any]] = {}
         self._told: dict[tuple[str, str], int] = {}
         self._states: set[tuple[str, str]] = set()
         self._process = psutil.Process()
@@ -63,9 +64,14 @@ class Metrics:
 
     def used(self, model: str, prompt: int, completion: int) -> None:
         """Count tokens; a model that clients made up counts as another."""
-        model = model if model in self.gateway.names else OTHER
-        self._tokens.labels(model, "prompt").inc(prompt)
-        self._tokens.labels(model, "completion").inc(completion)
+        known = self._spent.get(model)
+        if known is None:
+            told = model if model in self.gateway.names else OTHER
+            known = (self._tokens.labels(told, "prompt"), self._tokens.labels(told, "completion"))
+            if told == model:
+                self._spent[model] = known
+        known[0].inc(prompt)
+        known[1].inc(completion)
 
     async def run(self) -> None:
         """Look at what is no event, as long as the server runs."""
