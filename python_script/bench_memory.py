@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from src.core.errors import MlxError
+from src.serve.embedding.embedder import Hashing, MiniLM
 from src.serve.memory import Memory
 from src.serve.memory.bank import Bank, Found
-from src.serve.memory.embedder import Hashing, MiniLM
 
 STORES = {"numpy": None, "faiss": "faiss", "chroma": "chromadb", "qdrant": "qdrant_edge"}
 DOCS = Path("../shared/data/rag_docs/memory-bank-mcp")

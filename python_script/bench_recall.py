@@ -1,4 +1,4 @@
-"""What memory costs a request of the gateway, and what clients see when its process is killed: on against off, in turn, in one run."""
+"""What memory costs a request of the gateway, and what clients see when its processes are killed: on against off, in turn, in one run."""
 
 import argparse
 import asyncio
@@ -75,9 +75,14 @@ async def measure(name: str, memory: dict, engine: str, folder: Path, questions:
         async with aiohttp.ClientSession(address) as session:
             for text in questions[:5]:
                 await ask(session, text, on=True)
+            for child in psutil.Process(server.pid).children():
+                print(f"{name}: {child.cmdline()[3]} has {child.memory_info().rss / 1e6:.0f} MB")
             for clients in (1, arguments.clients):
-                await compared(name, session, questions * arguments.rounds, clients, psutil.Process(server.pid))
-            await drill(name, session, questions, arguments.clients, server.pid)
+                # none twice: what was embedded a moment ago is kept
+                asked = [f"{text} ({clients}.{number})" for number in range(arguments.rounds) for text in questions]
+                await compared(name, session, asked, clients, psutil.Process(server.pid))
+            for module in ("memory", "embedding"):
+                await drill(f"{name}, {module}", session, questions, arguments.clients, server.pid, f"src.serve.{module}.process")
     finally:
         server.terminate()
         server.wait()
@@ -132,8 +137,8 @@ async def client(session: aiohttp.ClientSession, questions: object, *, on: bool)
     return [await ask(session, text, on=on) for text in questions]
 
 
-async def drill(name: str, session: aiohttp.ClientSession, questions: list[str], clients: int, server: int) -> None:
-    """Kill the process under load; tell what clients saw, and when memory was back."""
+async def drill(name: str, session: aiohttp.ClientSession, questions: list[str], clients: int, server: int, module: str) -> None:
+    """Kill a process under load; tell what clients saw, and when memory was back."""
     end = time.monotonic() + 12
     seen: Counter[tuple[int, str]] = Counter()
     slowest = 0.0
@@ -152,7 +157,7 @@ async def drill(name: str, session: aiohttp.ClientSession, questions: list[str],
     await asyncio.sleep(2)
     killed = time.monotonic()
     for child in psutil.Process(server).children(recursive=True):
-        if "src.serve.memory.process" in child.cmdline():
+        if module in child.cmdline():
             os.kill(child.pid, signal.SIGKILL)
     await asyncio.gather(*loading)
     while (await ask(session, questions[0], on=True))[2] == "unavailable":

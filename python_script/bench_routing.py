@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import math
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from src.models.confusion import plot_confusion
-from src.serve.memory.embedder import Embedder
+from src.serve.beside.keeper import Keeper
+from src.serve.embedding.embedder import Embedder
 from src.serve.routing.classified import Classified
 from src.serve.routing.nearest import nearest
 from src.serve.routing.settings import Classifier
@@ -51,9 +53,12 @@ def judged_on_examples(embedder: Embedder, examples: dict[str, list[str]]) -> No
 
 async def asked(settings: Classifier, examples: dict[str, list[str]], prompts: list[str]) -> tuple[list[str], list[float], float, float]:
     """Each prompt's task by the real process; with seconds each, its MB, and its seconds until ready."""
-    tasks = Classified(settings, {task: tuple(each) for task, each in examples.items()})
+    told = {"embedder": settings.embedder.model_dump(), "examples": examples, "neighbours": settings.neighbours}
+    folder = Path(tempfile.mkdtemp())
+    keeper = Keeper("src.serve.embedding.process", told, path=folder / "embedder.sock", log=folder / "log")
+    tasks = Classified(settings, keeper)
     began = time.perf_counter()
-    running = asyncio.ensure_future(tasks.run())
+    running = asyncio.ensure_future(keeper.run())
     while tasks.state != "ready":
         await asyncio.sleep(0.01)
     loaded = time.perf_counter() - began
@@ -63,7 +68,8 @@ async def asked(settings: Classifier, examples: dict[str, list[str]], prompts: l
         task, _ = await tasks.task(prompt)
         seconds.append(time.perf_counter() - start)
         found.append(task or ABSTAINED)
-    size = psutil.Process(tasks.pid).memory_info().rss / 1e6
+    (process,) = [each for each in psutil.Process().children() if "src.serve.embedding.process" in each.cmdline()]
+    size = process.memory_info().rss / 1e6
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return found, seconds, size, loaded

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from src.core.errors import MlxError
 
-ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
 """What the engine is told through its environment: it phones nobody."""
 LOADS_ADAPTERS = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 """Environment variable that lets whoever reaches the engine load and unload adapters; off unless it is asked for."""
 SLEEPS = "VLLM_SERVER_DEV_MODE"
 """Environment variable that opens the routes by which the engine is put to sleep and woken, among others."""
+NOWHERE = "nowhere.invalid"
+"""The only host from which the engine fetches images, and there is none of that name: clients send them, nothing inside is asked for."""
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
 """What suits a small model on a machine without a GPU: a GB for the cache, and no thread of ours pushed off its core."""
@@ -78,7 +80,7 @@ def command(
         made += ["--served-model-name", name]
     if adapter or loras:
         made += loras or lora_words({name: adapter} if adapter else {})
-    made += ["--generation-config", "vllm"]
+    made += ["--generation-config", "vllm", "--allowed-media-domains", NOWHERE]
     if max_new_tokens:
         made += ["--override-generation-config", json.dumps({"max_new_tokens": max_new_tokens})]
     if tool_parser:

@@ -142,7 +142,8 @@ def _lifespan(
         running = [asyncio.create_task(engine.run()) for engine in engines]
         for task in running:
             task.add_done_callback(ended)
-        guarding = [asyncio.create_task(each.run()) for each in (guard, control, gateway.memory, gateway.tasks, gateway.residency) if each]
+        beside = (guard, control, gateway.memory, *gateway.embedders, gateway.residency)
+        guarding = [asyncio.create_task(each.run()) for each in beside if each]
         await asyncio.sleep(0)  # who needs no loading is ready for the first request
         yield
         for task in [*running, *guarding]:

@@ -10,26 +10,32 @@ LINE = "mlx.line"
 """Where a request's scope has the connection."""
 
 
+HEAD = b"HTTP/1.1 "
+
+
 class _Corked:
-    """A transport that sends what is written in one turn of the loop at once: head and body of an answer in one packet."""
+    """A transport that sends the head of an answer together with what is written next, if that comes in the same turn of the loop."""
 
     __slots__ = ("_held", "_loop", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
-        self._held: list[bytes] = []
+        self._held = b""
 
     def write(self, data: bytes) -> None:
-        """Send soon."""
-        if not self._held:
+        """Send, or hold what is a head."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif data.startswith(HEAD):
+            self._held = data
             self._loop.call_soon(self.flush)
-        self._held.append(data)
+            return
+        self._transport.write(data)
 
     def flush(self) -> None:
-        """Send now."""
+        """Send what is held."""
         if self._held:
-            held, self._held = self._held, []
-            self._transport.write(b"".join(held))
+            self.write(b"")
 
     def close(self) -> None:
         """Send, and close."""

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 from src.core.errors import MlxError
 from src.llm.launcher import Launcher
+from src.serve.beside.keeper import Keeper
+from src.serve.beside.keeping import Keeps
+from src.serve.embedding.keepers import embedders
 from src.serve.engine import Engine
 from src.serve.engines.adapter_model import adapter_model
+from src.serve.engines.classifier import ClassifierEngine
 from src.serve.engines.part import ModelPart
 from src.serve.engines.process import ProcessEngine
 from src.serve.engines.transformers import TransformersEngine
@@ -17,7 +21,7 @@ from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
 from src.serve.proxied import PATHS
 from src.serve.routing.budget import Budget
-from src.serve.routing.opened import open_residency, open_routes
+from src.serve.routing.opened import open_examples, open_residency, open_routes
 
 if TYPE_CHECKING:
     from src.models.trained import Trained
@@ -57,12 +61,15 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
             engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
         longest = part.max_new_tokens or config.max_new_tokens
         models |= _models(name, engine, part, _training(part), longest)
-    gateway = Gateway(models, memory=_memory(config, project, output, logs), residency=open_residency(config, models))
+    examples = open_examples(config.routes, models) if config.routes else {}
+    embedding = embedders(config, examples, output=output, logs=logs)
+    memory = _memory(config, project, output, logs, embedding)
+    gateway = Gateway(models, memory=memory, residency=open_residency(config, models), embedders=tuple(embedding.values()))
     if any(model.part.context for model in models.values()):
         gateway.budget = Budget()
     gateway.cache = config.cache.open() if config.cache else None
     if config.routes:
-        open_routes(gateway, config.routes)
+        open_routes(gateway, config.routes, embedding[config.routes.classifier.embedder.key] if examples else None)
     return gateway
 
 
@@ -104,11 +111,18 @@ def kept(config: "ServeConfig", trained: "Trained | None", *, project: str) -> d
     return found
 
 
+def kept_beside(config: "ServeConfig", trained: "Trained | None", *, project: str, output: Path, beside: Mapping[str, str]) -> list[Keeps]:
+    """What keeps classifiers, embedders and memory: run before the workers, it has them, and these only watch."""
+    gateway = open_gateway(config, trained, project=project, output=output, beside=beside)
+    classifiers = [model.engine for model in gateway.models.values() if isinstance(model.part, ClassifierEngine)]
+    return [*classifiers, *gateway.embedders, *([gateway.memory] if gateway.memory else [])]
+
+
 def _log(logs: Path, name: str) -> Path:
     return logs / f"{name.replace('/', '-').replace(':', '-')}.log"
 
 
-def _memory(config: "ServeConfig", project: str, output: Path, logs: Path) -> "Remember | None":
+def _memory(config: "ServeConfig", project: str, output: Path, logs: Path, embedding: Mapping[str, Keeper]) -> "Remember | None":
     from src.serve.memory.link import SOCKET, MemoryLink
     from src.serve.memory.remember import Remember
 
@@ -119,4 +133,5 @@ def _memory(config: "ServeConfig", project: str, output: Path, logs: Path) -> "R
         raise MlxError(
             f"serve.memory.folder: there is no folder {memory.folder}", f"mkdir -p {memory.folder}, and put markdown files there"
         )
-    return Remember(MemoryLink(memory, project, path=output / SOCKET, log=logs / "memory.log"))
+    embedder = embedding[memory.embedder.key].line.path
+    return Remember(MemoryLink(memory, project, path=output / SOCKET, log=logs / "memory.log", embedder=embedder))

@@ -13,6 +13,7 @@ _ASCII = rb"\\u00[0-7][0-9a-fA-F]"
 _DISGUISED = re.compile(rb'"[a-zA-Z0-9_]{0,40}' + _ASCII + rb"(?:[a-zA-Z0-9_]|" + _ASCII + rb'){0,40}"\s*:')
 """A key that is written with escapes where none is needed, so that it does not look like itself."""
 SHAPES: dict[str, type[BaseModel]] = {CHAT: Fields, COMPLETIONS: CompletionFields, EMBEDDINGS: EmbeddingFields, CLASSIFY: ClassifyFields}
+_NAMES = {path: frozenset(shape.model_fields) for path, shape in SHAPES.items()}
 
 
 def parse(raw: bytes, path: str = CHAT) -> Call:
@@ -24,7 +25,7 @@ def parse(raw: bytes, path: str = CHAT) -> Call:
     body = read_json(raw)
     if not isinstance(body, dict):
         raise RequestError(400, "the body has to be a JSON object")
-    _plain(body, SHAPES[path])
+    _plain(body, _NAMES[path])
     try:
         fields: Any = SHAPES[path].model_validate(body)
     except ValidationError as error:
@@ -34,10 +35,10 @@ def parse(raw: bytes, path: str = CHAT) -> Call:
     return Call(path, fields, body, raw)
 
 
-def _plain(body: dict[str, Any], shape: type[BaseModel]) -> None:
+def _plain(body: dict[str, Any], names: frozenset[str]) -> None:
     """Refuse keys that some readers (Go's, so Ollama's) take for one of ours whatever their case: they would mean another thing there."""
     for key in body:
-        if key not in shape.model_fields and not (key.islower() and key.isascii()) and (meant := key.casefold()) in shape.model_fields:
+        if key not in names and not (key.islower() and key.isascii()) and (meant := key.casefold()) in names:
             raise RequestError(400, f"{key[:40]}: did you mean {meant!r}?", code="unknown_parameter", param=meant)
 
 

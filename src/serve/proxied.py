@@ -89,7 +89,6 @@ class Proxied:
             raise UnavailableError(
                 503, f"the engine is {state}; come back soon", kind="server_error", code="engine_unavailable", headers=RETRY
             )
-        self.upstream.url = f"{self._launcher.url}/v1"
 
     async def count(self, call: Call) -> int | None:
         """Tokens of a prompt, as the engine counts them; None where it does not."""

@@ -15,14 +15,14 @@ class RequestLog:
     """Gathers lines; whoever ends the server flushes them."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[float, str | None, tuple[str, int | str, float, str]]] = []
+        self._waiting: list[tuple[float, str | None, str]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def note(self, path: str, how: int | str, ms: float, route: str) -> None:
         """Note a request: its path, its status or what became of it, and which model answered and why."""
         if not LOG.isEnabledFor(logging.INFO):
             return
-        self._waiting.append((time.time(), REQUEST.get(), (path[4:].partition("/")[0], how, ms, f" {route}" if route else "")))
+        self._waiting.append((time.time(), REQUEST.get(), f"{path[4:].partition('/')[0]} {how} {ms:.0f} ms{' ' if route else ''}{route}"))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self.flush)
         elif len(self._waiting) >= MOST:
@@ -34,9 +34,9 @@ class RequestLog:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
+        common = vars(logging.LogRecord(LOG.name, logging.INFO, __file__, 0, "", None, None))
         for when, request, said in waiting:
-            # without asking for the place in the code
-            record = logging.LogRecord(LOG.name, logging.INFO, __file__, 0, "%s %s %.0f ms%s", said, None)
-            record.created, record.msecs = when, (when % 1) * 1000
-            record.fields = {"request_id": request} if request else {}
+            record = logging.LogRecord.__new__(logging.LogRecord)  # without asking for process, thread and place in the code again
+            own = {"msg": said, "created": when, "msecs": (when % 1) * 1000, "fields": {"request_id": request} if request else {}}
+            vars(record).update(common | own)
             LOG.handle(record)

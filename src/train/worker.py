@@ -60,6 +60,8 @@ def _train(about: dict[str, object]) -> None:
     _meet(on_cpu=pick_device(config.device) == "cpu")
     with run.ledger, logged_to(Path("log") / run.name / "train.log") if rank() == 0 else nullcontext():
         run_task(config, run)
+    if dist.is_initialized():
+        dist.destroy_process_group()  # while Python still stands: its threads, ended by the end of the process, now and then abort it
 
 
 def _own_work(work: Path) -> Path:

@@ -54,16 +54,16 @@ def ollama():
 
 
 @pytest.fixture(scope="module")
-def editor(web, ollama):
+def editor(web, ollama, tmp_path_factory):
     """Address of the router, with words for meanings and quick swaps; its memory has tests of its own."""
     changes = ["serve.memory=null", "serve.routes.classifier.embedder.type=hashing", "serve.routes.classifier.threshold=0.05"]
     changes += ["serve.residency.linger=0", "serve.residency.batch=0.5", f"serve.routes.examples={ROOT}/config/router/examples.yaml"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OLLAMA_BASE_URL", ollama.url)
         config = pipeline.load_project(ROOT / "config/router.yaml", changes).sections["serve"]
-    gateway = open_gateway(config, None, project="router", output=Path("unused"), beside={})
+    gateway = open_gateway(config, None, project="router", output=tmp_path_factory.mktemp("router"), beside={})
     with web.running(gateway, max_body=int(config.max_body_mb * 1e6)) as address:
-        web.until(lambda: gateway.tasks.state == "ready", 60)
+        web.until(lambda: gateway.router.tasks.state == "ready", 60)
         yield address
 
 

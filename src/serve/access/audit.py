@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import threading
+import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ class AuditLog:
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._head = os.open(self.path.with_suffix(".head"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._number, self._last, self._size, self._synced = 0, "", 0, 0
+        self._second = 0, ""
         self._noting = self._closed = False
         self._lock = threading.Lock()
         self.at_once = fsync != "line"
@@ -52,7 +54,7 @@ class AuditLog:
             OSError: Where the disk does not take it.
         """
         with self._lock:
-            line = {"n": self._number + 1, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry, "prev": self._last}
+            line = {"n": self._number + 1, "time": self._time(), **entry, "prev": self._last}
             text = spelled(line)
             seal = _seal(text, self._key)
             data = text[:-1] + f',"{SEAL}":"{seal}"}}\n'.encode()
@@ -61,6 +63,13 @@ class AuditLog:
                 raise OSError(28, "the disk did not take a line of the audit log")
             self._number, self._last, self._size = self._number + 1, seal, self._size + len(data)
             self._noted()
+
+    def _time(self) -> str:
+        """Now, in ISO 8601 to the millisecond; a second is spelled once."""
+        now = time.time()
+        if self._second[0] != int(now):
+            self._second = int(now), datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._second[1]}.{int(now % 1 * 1000):03d}+00:00"
 
     def _noted(self) -> None:
         """Note how far the chain got, once for all lines of a turn of the loop: a note that lags is no sign of a change."""

@@ -30,6 +30,8 @@ class Meter:
         if not self._stream:
             self._rest += data
             return data
+        if not self._rest and data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2:  # one event, as most come
+            return data if self._passes(data[:-2]) else b""
         *events, self._rest = (self._rest + data).split(b"\n\n")
         return b"".join(event + b"\n\n" for event in events if self._passes(event))
 

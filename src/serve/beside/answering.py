@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ class Refused(Exception):  # noqa: N818 (a word for the line, no fault)
         self.why = why
 
 
-async def answering(path: Path, handle: Handle) -> None:
+async def answering(path: Path, handle: Handle, work: Coroutine[Any, Any, None]) -> None:
     """Answer on a socket at `path`, which only this user can open, until SIGTERM.
 
     Args:
         path: Where; a socket that is there already belonged to a process that is gone.
         handle: Does one request; several may be under way.
+        work: What the process does besides; where it fails, the process ends with it, and whoever keeps it starts another.
     """
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
@@ -39,6 +40,8 @@ async def answering(path: Path, handle: Handle) -> None:
     finally:
         os.umask(before)
     end = asyncio.Event()
+    working = asyncio.create_task(work)
+    working.add_done_callback(lambda task: None if task.cancelled() or task.exception() is None else end.set())
     loop = asyncio.get_running_loop()
     for each in ENDING:
         loop.add_signal_handler(each, end.set)
@@ -49,6 +52,9 @@ async def answering(path: Path, handle: Handle) -> None:
             loop.remove_signal_handler(each)
         server.close()
         path.unlink(missing_ok=True)
+        working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
 
 
 async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handle) -> None:

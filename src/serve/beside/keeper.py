@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.core.secrets import redact
 from src.serve.beside.line import Line, LineError
 
 if TYPE_CHECKING:
@@ -24,19 +25,20 @@ STARTUP = 120.0  # seconds until it answers, though it may still be loading
 PATIENCE = 5.0  # seconds that a look may take
 LONGEST_PATH = 100
 """Bytes that the path of a socket may have, more or less."""
+TROUBLE = ("failed", "unavailable")
 ALWAYS = 1_000_000
 """Restarts: who watches it has nothing better to do."""
 
 
 class Keeper:
-    """A process that runs `python -m module SOCKET SETTINGS`, and the line to it."""
+    """A process that runs `python -m module SOCKET FILE`, which has its settings, and the line to it."""
 
     def __init__(self, module: str, settings: dict[str, Any], *, path: Path, log: Path) -> None:
         """Prepare; `run` starts.
 
         Args:
             module: What the process runs.
-            settings: What it is told, as JSON; no secrets, which come with the environment.
+            settings: What it is told, by a JSON file beside the socket; no secrets, which come with the environment.
             path: Where its socket lies; that is how workers find the one process.
             log: What it prints is appended here.
         """
@@ -44,7 +46,8 @@ class Keeper:
         self.line = Line(path)
         self.told: dict[str, Any] = {}
         """What the process last said about itself; empty while it does not answer."""
-        self._command = [sys.executable, "-P", "-m", module, str(path), json.dumps(settings)]
+        self._settings, self._told = path.with_suffix(".json"), json.dumps(settings)
+        self._command = [sys.executable, "-P", "-m", module, str(path), str(self._settings)]
         self._path, self._log = path, log
         self._launcher: Launcher | None = None
         self._given_up = 0.0
@@ -71,7 +74,7 @@ class Keeper:
                         lock.acquire(timeout=0)
                         self._start()
                 await self._look()
-                await asyncio.sleep(PULSE if self.told else PULSE / 5)
+                await asyncio.sleep(PULSE / 5 if self.told.get("state", "loading") == "loading" else PULSE)
         finally:
             if self._launcher:
                 await asyncio.shield(asyncio.to_thread(self._launcher.stop))
@@ -79,8 +82,10 @@ class Keeper:
             lock.release(force=True)
 
     def _start(self) -> None:
+        from src.core.files import write_text
         from src.llm.launcher import Launcher
 
+        write_text(self._settings, self._told)
         self._launcher = Launcher(
             self._command,
             port=0,
@@ -105,11 +110,14 @@ class Keeper:
         return time.monotonic() > self._given_up
 
     async def _look(self) -> None:
+        before = self.told.get("state")
         try:
             self.told = await self.line.ask("state", within=PATIENCE)
             self._answered = True
         except LineError:
             self.told = {}
+        if (state := self.told.get("state")) != before and state in TROUBLE:
+            LOG.warning("the %s is %s: %s", self._path.stem, state, redact(str(self.told.get("why"))))
 
 
 def _short(path: Path) -> Path:

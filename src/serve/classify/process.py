@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.core.errors import MlxError
 from src.serve.beside.answering import Refused, answering
-from src.serve.classify.batches import Batches
+from src.serve.beside.batches import Batches
 
 if TYPE_CHECKING:
     from src.models.classifier import LoadedClassifier
@@ -75,13 +75,9 @@ class Classifying:
 
 
 async def main(path: str, settings: str) -> None:
-    """Run until asked to end: `python -m src.serve.classify.process SOCKET '{"folder": …}'`."""
-    classifying = Classifying(json.loads(settings))
-    running = asyncio.create_task(classifying.run())
-    try:
-        await answering(Path(path), classifying.handle)
-    finally:
-        running.cancel()
+    """Run until asked to end: `python -m src.serve.classify.process SOCKET FILE`, settings in JSON."""
+    classifying = Classifying(json.loads(Path(settings).read_text()))
+    await answering(Path(path), classifying.handle, classifying.run())
 
 
 if __name__ == "__main__":

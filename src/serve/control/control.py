@@ -12,6 +12,7 @@ from src.serve.control.adapter_routes import adapter_routes
 from src.serve.control.adapters import Adapters
 from src.serve.control.api import turning, unsound, watching
 from src.serve.control.metrics import Metrics
+from src.serve.control.probes import Probes
 from src.serve.control.steering import Steering
 from src.serve.gateway.gateway import Gateway
 
@@ -40,7 +41,8 @@ class Control:
         self.guard = guard
         self.lineage = lineage
         self.metrics = Metrics(gateway)
-        led_to = frozenset(name for name, _ in config.routes.mentioned()) if config.routes else frozenset()
+        self.probes = Probes(gateway)
+        led_to = frozenset(name for name, _ in config.routes.mentioned()) if config and config.routes else frozenset()
         self.adapters = Adapters(gateway, lineage, led_to)
         self.steering = self.adapters.steering = Steering(folder, gateway, guard, config, reread, self.adapters.follow)
 
@@ -56,4 +58,4 @@ class Control:
 
     async def run(self) -> None:
         """Watch and count until the server ends."""
-        await asyncio.gather(self.metrics.run(), self.steering.run(), self.adapters.run())
+        await asyncio.gather(self.metrics.run(), self.steering.run(), self.probes.run(), self.adapters.run())

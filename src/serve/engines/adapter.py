@@ -82,7 +82,6 @@ class Adapter:
         self.process.check()
         if self.upstream.state == "loading":  # it came while the server ran
             await self.upstream.run()
-        self.upstream.url = self.process.upstream.url
         if not self.told and self._life != self.process.life:
             await self._tell_again()
         try:
@@ -134,7 +133,6 @@ class Adapter:
     async def _posted(self, what: str, body: dict[str, object]) -> tuple[int, bytes]:
         if self.upstream.state == "loading":
             await self.upstream.run()
-        self.upstream.url = self.process.upstream.url
         try:
             return await self.upstream.post(f"/v1/{what}_lora_adapter", body, patience=PATIENCE)
         except OSError:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import aiohttp
-
+from src.serve.engines.client import Response
 from src.serve.engines.ollama_wire import Events, failed
 from src.serve.request import RequestError
 
@@ -14,12 +13,7 @@ class Lines:
     """The lines of a streamed answer as OpenAI's events."""
 
     def __init__(
-        self,
-        response: aiohttp.ClientResponse,
-        events: Events,
-        idle: float,
-        check: Callable[[int], RequestError | None],
-        left: Callable[[], None],
+        self, response: Response, events: Events, idle: float, check: Callable[[int], RequestError | None], left: Callable[[], None]
     ) -> None:
         """Prepare; `begin` waits for the first line.
 
@@ -38,8 +32,7 @@ class Lines:
     async def begin(self) -> None:
         """Wait for the first events; raises what an answer that came whole would."""
         self._first = await self._next()
-        if self._response.connection and self._response.connection.protocol:
-            self._response.connection.protocol.read_timeout = self._idle
+        self._response.patience = self._idle
 
     def __aiter__(self) -> "Lines":
         return self
@@ -58,7 +51,7 @@ class Lines:
             raise self._broken(f"broke off: {error}", 502) from None
         except TimeoutError:
             raise self._broken("fell silent", 504) from None
-        except (aiohttp.ClientError, OSError):
+        except OSError:
             raise self._broken("broke off", 502) from None
 
     async def aclose(self) -> None:
@@ -68,7 +61,7 @@ class Lines:
     async def _next(self) -> bytes:
         made = b""
         while not made:
-            data = await self._response.content.readany()
+            data = await self._response.more()
             if not data and not self._rest:
                 raise ValueError("ended before its end")
             *lines, self._rest = (self._rest + data).split(b"\n") if data else (self._rest, b"")
@@ -86,5 +79,5 @@ class Lines:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            self._response.close() if not self._response.content.at_eof() else self._response.release()
+            self._response.leave()
             self._left()

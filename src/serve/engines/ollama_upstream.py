@@ -5,12 +5,13 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-
 from src.core.errors import MlxError
+from src.serve.engines.client import Response, UnreachableError
 from src.serve.engines.ollama_lines import Lines
-from src.serve.engines.ollama_wire import Events, chat_request, embed_request, embedded, whole
-from src.serve.engines.upstream import BUSY, HEADERS, Upstream
+from src.serve.engines.ollama_wire import Events, chat_request, embed_request, embedded
+from src.serve.engines.ollama_wire import whole as whole_answer
+from src.serve.engines.upstream import BUSY, Upstream
+from src.serve.engines.whole import whole
 from src.serve.reply import SSE, Reply, Shape
 from src.serve.request import CHAT, EMBEDDINGS, Call, RequestError, UnavailableError, spelt
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("mlx.serve")
 _GONE = 60.0  # seconds that Ollama may take to give memory free
+_LOADED = 24 * 3600.0  # seconds that Ollama may take to load: longer than its own deadline, whatever that is
 _LOOK = 5.0  # seconds that a look at what is loaded may take
 _EXACT, _ESTIMATED = 0.9, 0.55  # of the tokens that were sent, the share that Ollama has to have read
 _SAFE = 3  # a prompt of less than this part of the context is not cut, however wrong its count is
@@ -28,6 +30,7 @@ class OllamaUpstream(Upstream):
     """One model of an Ollama server."""
 
     paths = frozenset((CHAT, EMBEDDINGS))
+    probed = "/api/version"
     part: "OllamaEngine"
 
     def __init__(self, part: "OllamaEngine", *, name: str, longest: int | None = None) -> None:
@@ -38,7 +41,7 @@ class OllamaUpstream(Upstream):
             name: What clients call the model.
             longest: Tokens that an answer may have; unbounded if None.
         """
-        super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest)
+        super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest, counts=False)
         self.on_demand = False
         """Whether `load` and `unload` decide when it is loaded, and no time of Ollama's."""
         self._context: dict[str, Any] = {"options": {"num_ctx": part.context}} if part.context else {}
@@ -104,15 +107,15 @@ class OllamaUpstream(Upstream):
             return {"keep_alive": self.part.keep_alive}
         return {"keep_alive": -1} if self.on_demand else {}
 
-    def _address(self, call: Call) -> str:
-        return f"{self.url}/api/chat" if call.path == CHAT else f"{self.url}/api/embed"
+    def _path(self, call: Call) -> str:
+        return self._root + ("/api/chat" if call.path == CHAT else "/api/embed")
 
     def _spelled(self, call: Call) -> bytes:
         if call.path == EMBEDDINGS:
             return spelt({**embed_request(call.body, model=self.part.model), **self._keep})
         return spelt({**chat_request(call.body, model=self.part.model, num_ctx=self.part.context, longest=self._longest), **self._keep})
 
-    async def _reply(self, call: Call, response: aiohttp.ClientResponse) -> Reply:
+    async def _reply(self, call: Call, response: Response) -> Reply:
         if response.status != 200:
             raise await self._failure(response)
         shape = Shape(self.name)
@@ -125,14 +128,14 @@ class OllamaUpstream(Upstream):
             except ValueError as error:
                 raise self._odd(f"failed: {error}") from None
             return Reply(200, SSE, lines)
-        found = json.loads(await response.read())
+        found = json.loads(await whole(response))
         if not isinstance(found, dict) or "error" in found:
             raise self._odd("answered an error as if it were none")
         if call.path == EMBEDDINGS:
             return Reply.of(embedded(found, name=self.name, packed=call.body.get("encoding_format") == "base64"))
         if cut := self._read_whole(call, int(found.get("prompt_eval_count") or 0)):
             raise cut
-        return Reply.of(whole(found, shape))
+        return Reply.of(whole_answer(found, shape))
 
     def _pause(self, error: UnavailableError, attempt: int) -> float:
         final = error.body["error"]["code"] in ("context_length_exceeded", "prompt_cut")
@@ -147,9 +150,9 @@ class OllamaUpstream(Upstream):
         words = f"{self.name} was sent about {sent:,} tokens and read {count:,}: Ollama cut the prompt"
         return UnavailableError(502, words, kind="server_error", code="prompt_cut")
 
-    async def _failure(self, response: aiohttp.ClientResponse) -> RequestError:
+    async def _failure(self, response: Response) -> RequestError:
         """What Ollama's refusal means to a client."""
-        status, said = response.status, _error(await response.read())
+        status, said = response.status, _error(await whole(response))
         if status == 404 and "not found" in said:
             words = f"Ollama has no model {self.part.model!r}; on its machine: ollama pull {self.part.model}"
             return RequestError(404, words, code="model_not_pulled", param="model")
@@ -183,20 +186,22 @@ class OllamaUpstream(Upstream):
             MlxError: Where Ollama is not there or speaks oddly (a refused connection: ConnectionError).
             RequestError: Where it refuses.
         """
-        if self._session is None or self._session.closed:
+        if self._client is None or self._client.closed:
             raise MlxError(f"{self.name} is {self.state}")
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.part.connect_timeout)
-        data = None if body is None else spelt(body)
         try:
-            async with self._session.request(
-                "GET" if body is None else "POST", self.url + path, data=data, headers=HEADERS, timeout=timeout
-            ) as response:
-                if response.status != 200:
-                    raise await self._failure(response)
-                found = json.loads(await response.read())
-        except aiohttp.ClientConnectorError:
+            async with asyncio.timeout(seconds):
+                response = await self._client.send(
+                    "GET" if body is None else "POST", self._root + path, b"" if body is None else spelt(body), patience=seconds or _LOADED
+                )
+                try:
+                    if response.status != 200:
+                        raise await self._failure(response)
+                    found = json.loads(await whole(response))
+                finally:
+                    response.leave()
+        except UnreachableError:
             raise AbsentError(f"no Ollama at {self.url}", "start it with `ollama serve`, or set OLLAMA_BASE_URL") from None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        except (TimeoutError, OSError, ValueError):
             raise MlxError(f"Ollama at {self.url} does not answer {path}", "look at its log") from None
         return found if isinstance(found, dict) else {}
 

@@ -38,7 +38,6 @@ class Sleeper(Proxied):
             await super().unload()
 
     async def _does(self, path: str) -> bool:
-        self.upstream.url = f"{self._launcher.url}/v1"
         try:
             status, words = await self.upstream.post(path, {}, patience=PATIENCE)
         except OSError as error:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import aiohttp
-
+from src.serve.engines.client import Response
 from src.serve.request import RequestError
 
 DONE = b"[DONE]"
@@ -21,10 +20,10 @@ class Stream:
     Half an event is held until the rest has come: an error that follows it would be glued to it, and no client could read either.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, first: bytes, name: str, left: Callable[[], None]) -> None:
+    def __init__(self, response: Response, first: bytes, name: str, left: Callable[[], None]) -> None:
         """`left` is called once, whichever way it ends."""
         self._response, self._first, self._name, self._left = response, first, name, left
-        self._read = response.content.readany
+        self._read = response.more
         self._tail = b""
         self._held = bytearray()
         self._ended = False
@@ -34,14 +33,25 @@ class Stream:
 
     async def __anext__(self) -> bytes:
         """The next events."""
-        while data := await self._next():
+        while not self._ended:
+            try:
+                data = self._first or await self._read()
+            except TimeoutError:
+                raise self._broken("fell silent", 504, "upstream_timeout") from None
+            except OSError:
+                raise self._broken("broke off", 502, "upstream_broke_off") from None
+            if not data:
+                return self._last()
+            self._first = b""
             self._tail = data if len(data) >= TAIL else self._tail[-TAIL:] + data
             if not self._held and data.endswith(ENDS):
                 return data
             if whole := self._whole(data):
                 return whole
-        if self._ended:
-            raise StopAsyncIteration
+        raise StopAsyncIteration
+
+    def _last(self) -> bytes:
+        """What is left when no more comes, once that is known to be the end."""
         self._end()
         if DONE in self._tail:
             rest = bytes(self._held)
@@ -52,17 +62,6 @@ class Stream:
         if not rest:
             raise StopAsyncIteration
         return rest
-
-    async def _next(self) -> bytes:
-        if self._first:
-            data, self._first = self._first, b""
-            return data
-        try:
-            return b"" if self._ended else await self._read()
-        except TimeoutError:
-            raise self._broken("fell silent", 504, "upstream_timeout") from None
-        except (aiohttp.ClientError, OSError):
-            raise self._broken("broke off", 502, "upstream_broke_off") from None
 
     def _whole(self, data: bytes) -> bytes:
         """The events that are whole with these bytes; the rest is held."""
@@ -86,5 +85,5 @@ class Stream:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            self._response.close() if not self._response.content.at_eof() else self._response.release()
+            self._response.leave()
             self._left()

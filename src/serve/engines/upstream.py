@@ -5,24 +5,26 @@ import random
 import re
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
-import aiohttp
-
-from src.llm.openai import is_loopback
 from src.llm.patience import retry_after
 from src.serve.engines.breaker import LONGEST, Breaker
+from src.serve.engines.client import Client, Response, client
 from src.serve.engines.counting import Counting
 from src.serve.engines.part import UpstreamPart
 from src.serve.engines.stream import Stream
+from src.serve.engines.whole import whole
 from src.serve.reply import SSE, Reply
 from src.serve.request import CHAT, COMPLETIONS, EMBEDDINGS, Call, UnavailableError, spelt
 
 BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 """Statuses after which another try, or another engine, may answer."""
-LARGEST = 64 << 20  # bytes of an answer that comes whole
+AWAY = frozenset((502, 503, 504))
+"""Statuses by which a proxy, or a server that is still loading, says that there is no engine."""
 NEAR = 2.0  # seconds that a try waits at most before the next
 COUNTED = 5.0
 """Seconds that the server may take to count a prompt's tokens."""
+PROBE = 5.0  # seconds that a probe may take
 _ERROR = re.compile(rb'\s*(?:event: ?error|(?:data: ?)?\{\s*"error"\s*:)')
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "mlx"}
 
@@ -31,6 +33,8 @@ class Upstream:
     """Passes calls on to a server."""
 
     paths = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
+    probed = "/models"
+    """What is asked for to find out whether the server is there: it costs nothing anywhere."""
 
     def __init__(
         self,
@@ -56,37 +60,51 @@ class Upstream:
         """
         self.part, self.name, self.url = part, name, url.rstrip("/")
         self.inflight = 0
+        self._root = urlsplit(self.url).path
         self.breaker = Breaker(part.failures, part.rest)
         self._model, self._key, self._longest = model, key, longest
         self._headers = HEADERS | ({"authorization": f"Bearer {key}"} if key else {})
         self._chance = random.Random()
-        self._session: aiohttp.ClientSession | None = None
+        self._client: Client | None = None
         self._counting = Counting(partial(self.post, patience=COUNTED)) if counts else None
 
     @property
     def state(self) -> str:
         """`loading`, `ready`, `resting` or `stopped`."""
-        if self._session is None:
+        if self._client is None:
             return "loading"
-        if self._session.closed:
+        if self._client.closed:
             return "stopped"
         return "resting" if self.breaker.waits else "ready"
 
     async def run(self) -> None:
         """Prepare for calls."""
-        part = self.part
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=part.connect_timeout, sock_read=part.first_byte_timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not is_loopback(self.url),
-            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+        self._client = client(
+            self.url, headers=self._headers, connect_timeout=self.part.connect_timeout, patience=self.part.first_byte_timeout
         )
 
     async def stop(self) -> None:
         """End."""
-        if self._session:
-            await self._session.close()
+        if self._client:
+            await self._client.close()
+
+    async def probe(self) -> str | None:
+        """What speaks against the server's being there, or nothing.
+
+        Raises:
+            TimeoutError: Where it is silent: busy, stuck, or switched off.
+        """
+        if self._client is None or self._client.closed:
+            return None
+        try:
+            # where there is no such path, or the key is wrong, there still is a server
+            response = await self._client.send("GET", self._root + self.probed, patience=PROBE)
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):
+            return "cannot be reached"
+        response.leave()  # its answer may be long
+        return f"answered {response.status}" if response.status in AWAY else None
 
     async def ask(self, call: Call) -> Reply:
         """Pass a call on, again where that may help and nothing has come yet.
@@ -124,18 +142,20 @@ class Upstream:
         Raises:
             OSError: Where it is not there, or takes longer than `patience` seconds.
         """
-        if self._session is None or self._session.closed:
+        if self._client is None or self._client.closed:
             raise ConnectionError(f"{self.name} is {self.state}")
-        whole = aiohttp.ClientTimeout(total=patience)
-        url = self.url.removesuffix("/v1") + path
         try:
-            async with self._session.post(url, data=spelt(body), headers=self._headers, allow_redirects=False, timeout=whole) as response:
-                return response.status, await _whole(response)
-        except (aiohttp.ClientError, ValueError) as error:
+            async with asyncio.timeout(patience):
+                response = await self._client.send("POST", self._root.removesuffix("/v1") + path, spelt(body), patience=patience)
+                try:
+                    return response.status, await whole(response)
+                finally:
+                    response.leave()
+        except ValueError as error:
             raise ConnectionError(f"{self.name} does not answer {path}") from error
 
-    def _address(self, call: Call) -> str:
-        return self.url + call.path.removeprefix("/v1")
+    def _path(self, call: Call) -> str:
+        return self._root + call.path.removeprefix("/v1")
 
     def _spelled(self, call: Call) -> bytes:
         """The bytes to send: the client's own, unless the name or the longest answer differ."""
@@ -148,22 +168,22 @@ class Upstream:
         return spelt({**call.body, **changes}) if changes else call.raw
 
     async def _try(self, call: Call, raw: bytes) -> Reply:
-        if self._session is None or self._session.closed:
+        if self._client is None or self._client.closed:
             raise self._absent(f"is {self.state}", 503, "engine_unavailable", after=5)
         self.inflight += 1
         kept = False
         try:
-            response = await self._session.post(self._address(call), data=raw, headers=self._headers, allow_redirects=False)
+            response = await self._client.send("POST", self._path(call), raw)
             try:
                 reply = await self._reply(call, response)
                 kept = not isinstance(reply.body, bytes)
             finally:
                 if not kept:
-                    response.release() if response.content.at_eof() else response.close()
+                    response.leave()
         except TimeoutError:
             self.breaker.failed()
             raise self._absent("did not answer in time", 504, "upstream_timeout") from None
-        except (aiohttp.ClientError, OSError, ValueError):
+        except (OSError, ValueError):
             self.breaker.failed()
             raise self._absent("cannot be reached", 503, "engine_unavailable", after=5) from None
         finally:
@@ -172,7 +192,7 @@ class Upstream:
         self.breaker.succeeded()
         return reply
 
-    async def _reply(self, call: Call, response: aiohttp.ClientResponse) -> Reply:
+    async def _reply(self, call: Call, response: Response) -> Reply:
         status, kind = response.status, response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if status in BUSY:
             raise self._busy(status, response.headers)
@@ -180,7 +200,7 @@ class Upstream:
             # no fault of the client's: its key was good, and the model is one of ours
             raise self._odd(f"answered {status}: its address, key or model is wrong")
         if status >= 400:
-            return self._refusal(status, kind, await _whole(response))
+            return self._refusal(status, kind, await whole(response))
         if (kind == "text/event-stream") != call.stream:  # who waits for the one cannot read the other
             raise self._odd(
                 "answered a stream where none was asked for"
@@ -189,19 +209,18 @@ class Upstream:
             )
         if call.stream:
             return await self._stream(response)
-        data = await _whole(response) if kind == "application/json" else b""
+        data = await whole(response) if kind == "application/json" else b""
         if not data.lstrip().startswith(b"{") or not data.rstrip().endswith(b"}"):
             raise self._odd("answered what is no JSON")
         if _ERROR.match(data):
             raise self._odd("answered an error as if it were none")
         return Reply(200, {"content-type": "application/json", "content-length": str(len(data))}, data)
 
-    async def _stream(self, response: aiohttp.ClientResponse) -> Reply:
-        first = await response.content.readany()
+    async def _stream(self, response: Response) -> Reply:
+        first = await response.more()
         if not first or _ERROR.match(first):
             raise self._odd("ended its answer before it began")
-        if response.connection and response.connection.protocol:
-            response.connection.protocol.read_timeout = self.part.idle_timeout
+        response.patience = self.part.idle_timeout
         return Reply(200, SSE, Stream(response, first, self.name, self._left))
 
     def _refusal(self, status: int, kind: str, data: bytes) -> Reply:
@@ -236,12 +255,3 @@ class Upstream:
 
     def _left(self) -> None:
         self.inflight -= 1
-
-
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
-    data = bytearray()
-    while piece := await response.content.readany():
-        data += piece
-        if len(data) > LARGEST:
-            raise ValueError("too large")
-    return bytes(data)

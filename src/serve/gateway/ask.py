@@ -56,6 +56,8 @@ async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision, 
     tries = 0
     failure: RequestError | None = None
     for model in models:
+        if model.down and not all(other.down for other in models):
+            continue
         try:
             reply = await _held(gateway, model, call)
         except UnavailableError as error:

@@ -1,6 +1,6 @@
 """What stands between clients and models: the models, and the parts that a call passes on its way to one of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,9 @@ from src.serve.request import Call, RequestError
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+    from src.serve.routing.room import Need
+    from src.serve.routing.shadows import Counts
 
 
 class Router(Protocol):
@@ -59,6 +62,10 @@ class Fits(Protocol):
 class Holds(Protocol):
     """Keeps models in memory while they are asked."""
 
+    @property
+    def whole(self) -> "Need":
+        """What they may take together."""
+
     async def run(self) -> None:
         """Find out what is loaded already."""
 
@@ -77,6 +84,10 @@ class Holds(Protocol):
 
 class Copies(Protocol):
     """Sends copies of calls to models whose answers nobody sees."""
+
+    @property
+    def counts(self) -> "Mapping[str, Counts]":
+        """What became of them, by model."""
 
     def send(self, gateway: "Gateway", name: str, call: Call) -> None:
         """Send one, if there is room; never waits, never raises."""
@@ -126,8 +137,8 @@ class Gateway:
     residency: Holds | None = None
     shadows: Copies | None = None
     cache: Answers | None = None
-    tasks: Runs | None = None
-    """What tells tasks by examples, for the router."""
+    embedders: Sequence[Runs] = ()
+    """What makes vectors, for the router and for memory."""
     gone: dict[str, Model] = field(default_factory=dict)
     """Models that were taken away while the server ran: what they counted is still told."""
 
@@ -157,7 +168,7 @@ class Gateway:
     @property
     def state(self) -> str:
         """`ready`, `degraded` where some models are not, or what the first one is where none is."""
-        states = [model.engine.state for model in self.models.values()]
+        states = [model.state for model in self.models.values()]
         return "degraded" if "ready" in states and set(states) != {"ready"} else states[0]
 
     @property

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from src.core.config import Config, FromEnv
-from src.serve.memory.embedder import Embedder, MiniLM
+from src.serve.embedding.embedder import Embedder, MiniLM
 from src.store import Store
 from src.store.chroma import Chroma
 
 if TYPE_CHECKING:
+    from src.serve.embedding.embedder import Embeds
     from src.serve.memory.bank import Bank
 
 
@@ -44,8 +45,8 @@ class Memory(Config):
     watch: float = Field(default=5.0, gt=0)
     """Seconds between two looks at the files."""
 
-    def open(self, project: str) -> "Bank":
-        """Read the files and bring the vectors of `project` up to date.
+    def open(self, project: str, embedder: "Embeds | None" = None) -> "Bank":
+        """Read the files and bring the vectors of `project` up to date, by an embedder of its own if there is none.
 
         Raises:
             StoreError: Where the store cannot be had: go on without memory.
@@ -53,4 +54,4 @@ class Memory(Config):
         """
         from src.serve.memory.bank import Bank
 
-        return Bank(self, project, self.index or Path("data") / project / "memory")
+        return Bank(self, project, self.index or Path("data") / project / "memory", embedder)

@@ -4,11 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from src.serve.memory.bank import Bank, Changes
+from src.store.row import Vector
 
 
-def found(bank: Bank, question: str, k: int) -> dict[str, Any]:
+def found(bank: Bank, question: str, k: int, vector: Vector | None = None) -> dict[str, Any]:
     """The passages nearest to a question, the nearest first."""
-    hits = [(each.chunk, each.score) for each in bank.search(question, k)]
+    hits = [(each.chunk, each.score) for each in bank.search(question, k, vector)]
     return {"found": [{"file": chunk.file, "source": chunk.source, "text": chunk.text, "score": score} for chunk, score in hits]}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from src.core.errors import MlxError
+from src.serve.embedding.embedder import Embeds
 from src.serve.memory import Memory
 from src.serve.memory.chunks import Chunk, chunks
 from src.serve.memory.embedded import Embedded
@@ -19,6 +20,7 @@ from src.serve.memory.files import Files
 from src.serve.memory.quote import Passage, Quotation, quote
 from src.store import Row, Vectors
 from src.store.failure import StoreError, failing
+from src.store.row import Vector
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -56,9 +58,10 @@ class Bank:
         config: What the memory consists of.
         project: Whose it is; names the collection.
         index: Folder for its vectors.
+        embedder: Makes them; one of its own if None.
     """
 
-    def __init__(self, config: Memory, project: str, index: Path) -> None:
+    def __init__(self, config: Memory, project: str, index: Path, embedder: Embeds | None = None) -> None:
         if not config.folder.is_dir():
             raise MlxError(f"no memory at {config.folder}: there is no such folder", "make it, with a projectbrief.md, or name another")
         self.files = Files(config.folder, int(config.max_file_mb * 1e6))
@@ -70,7 +73,7 @@ class Bank:
         self.lock = _locked(index)
         with ExitStack() as closing:
             closing.callback(self.lock.release)
-            self.embedded = Embedded(config.embedder, index)
+            self.embedded = Embedded(embedder or config.embedder.open(), index / f"embedded-{config.embedder.key}.sqlite")
             closing.callback(self.embedded.close)
             self.store, self.changes = self._opened(config, project, index)
             closing.pop_all()
@@ -83,18 +86,26 @@ class Bank:
         """
         return self._reconciled(self.store)
 
-    def search(self, question: str, k: int = 5) -> list[Found]:
-        """The `k` passages nearest to a question.
+    def search(self, question: str, k: int = 5, vector: Vector | None = None) -> list[Found]:
+        """The `k` passages nearest to a question, whose vector may be known already.
 
         Raises:
             StoreError: Where store or embedder fail: go on without memory.
         """
         if not self.catalogue or not question.strip():
             return []
-        hits = self.store.search(self.embedded.question(question), k)
-        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+        return self._nearest(self.embedded.question(question) if vector is None else vector, k)
 
-    def recall(self, question: str, *, budget: int, count: Callable[[str], int], k: int = 5, special: Collection[str] = ()) -> Quotation:
+    def recall(
+        self,
+        question: str,
+        *,
+        budget: int,
+        count: Callable[[str], int],
+        k: int = 5,
+        special: Collection[str] = (),
+        vector: Vector | None = None,
+    ) -> Quotation:
         """Quote what memory has on a question: Cline's core files whole as far as half the budget goes, then the nearest passages.
 
         Args:
@@ -103,12 +114,13 @@ class Bank:
             count: Counts the tokens of a text.
             k: How many passages to look for.
             special: Special tokens of the tokenizer that will read it.
+            vector: The question's, where it is known already.
 
         Raises:
             StoreError: Where store or embedder fail: go on without memory.
         """
         core = self._core(int(budget * _CORE_SHARE), count)
-        found = [each.chunk for each in self.search(question, k) if each.chunk.file not in core]
+        found = self._different(question, k, core, vector) if k and self.catalogue and question.strip() else []
         passages = [Passage(file, text) for file, text in core.items()] + [Passage(chunk.source, chunk.text) for chunk in found]
         return quote(passages, budget=budget, count=count, special=special)
 
@@ -117,6 +129,22 @@ class Bank:
         self.store.close()
         self.embedded.close()
         self.lock.release()
+
+    def _nearest(self, vector: Vector, k: int) -> list[Found]:
+        hits = self.store.search(vector, k)
+        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+
+    def _different(self, question: str, k: int, known: Collection[str], vector: Vector | None) -> list[Chunk]:
+        """The `k` nearest that say different things, outside of known files: a passage that is there many times crowds out no other."""
+        unit, wanted = self.embedded.question(question) if vector is None else vector, 2 * k
+        while True:
+            found = self._nearest(unit, wanted)
+            said: dict[str, Chunk] = {}
+            for chunk in (each.chunk for each in found if each.chunk.file not in known):
+                said.setdefault(" ".join(chunk.text.casefold().split()), chunk)
+            if len(said) >= k or wanted >= len(self.catalogue):
+                return list(said.values())[:k]
+            wanted *= 4
 
     def _core(self, room: int, count: Callable[[str], int]) -> dict[str, str]:
         """Core files that go in whole, by name, in Cline's order."""

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.serve.memory.embedder import Embedder
+from src.serve.embedding.embedder import Embeds
 from src.store.failure import failing
 
 if TYPE_CHECKING:
@@ -19,14 +19,13 @@ class Embedded:
     """A loaded embedder, with its vectors in an SQLite file.
 
     Args:
-        embedder: Which one.
-        folder: Where the file lies; one that is damaged is made again.
+        embedder: Makes them.
+        file: Where they are kept; one that is damaged is made again.
     """
 
-    def __init__(self, embedder: Embedder, folder: Path) -> None:
-        self.embedder = embedder.open()
-        self.dimension = self.embedder.dimension
-        file = folder / f"embedded-{embedder.key}.sqlite"
+    def __init__(self, embedder: Embeds, file: Path) -> None:
+        self.embedder = embedder
+        self.dimension = embedder.dimension
         try:
             self.file = _opened(file)
         except sqlite3.DatabaseError:

@@ -42,9 +42,9 @@ class Recalled:
 class MemoryLink:
     """A server's memory."""
 
-    def __init__(self, config: Memory, project: str, *, path: Path, log: Path) -> None:
-        """Prepare; `keeper.run` starts its process, whose socket will lie at `path`."""
-        settings = {"project": project, "memory": config.model_dump(mode="json")}
+    def __init__(self, config: Memory, project: str, *, path: Path, log: Path, embedder: Path | None = None) -> None:
+        """Prepare; `keeper.run` starts its process, with a socket at `path`; its embedder has one at `embedder`, else it is inside."""
+        settings = {"project": project, "memory": config.model_dump(mode="json"), "embedder": str(embedder) if embedder else None}
         self.config = config
         self.keeper = Keeper("src.serve.memory.process", settings, path=path, log=log)
         self._late = 0

@@ -1,4 +1,4 @@
-"""The process that has the memory: store and sentence model live here, and no request of the server waits for them longer than it says."""
+"""The process that has the memory: its store lives here, and no request of the server waits for it longer than it says."""
 
 import asyncio
 import json
@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from src.core.errors import MlxError
 from src.serve.beside.answering import Refused, answering
+from src.serve.beside.line import LineError
+from src.serve.embedding.remote import RemoteEmbedder
 from src.serve.memory import Memory
 from src.serve.memory.add import add
 from src.serve.memory.answers import found, reloaded
@@ -29,11 +31,18 @@ LETTERS = 3
 
 
 class Remembering:
-    """Answers for a memory; all that touches it happens in one thread, in the order in which it was asked."""
+    """Answers for a memory; all that touches it happens in one thread, in the order in which it was asked.
 
-    def __init__(self, config: Memory, project: str) -> None:
+    Args:
+        config: What it consists of.
+        project: Whose it is.
+        embedder: Makes its vectors, of several questions at once; one of its own, in that thread, if None.
+    """
+
+    def __init__(self, config: Memory, project: str, embedder: RemoteEmbedder | None = None) -> None:
         self.config = config
         self.project = project
+        self.embedder = embedder
         self.bank: Bank | None = None
         self.fault = "loading"
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="memory")
@@ -43,6 +52,8 @@ class Remembering:
         pause = AGAIN[0]
         while True:
             try:
+                if self.embedder:
+                    await self.embedder.ready()
                 await self._do(self._refreshed)
                 self.fault, pause = "", AGAIN[0]
                 await asyncio.sleep(self.config.watch)
@@ -61,7 +72,11 @@ class Remembering:
         work = {"recall": self._recall, "search": self._search, "reload": self._reload, "add": self._add}[request["do"]]
         end = time.monotonic() + float(request["within"])
         try:
+            if self.embedder and "question" in request:  # before its turn: questions that wait are embedded together
+                request["vector"] = await self.embedder.question(request["question"], request["within"])
             return await self._do(lambda: self._in_time(work, request, end))
+        except LineError as error:
+            raise Refused(error.why, f"the embedder is {error.why}") from None
         except StoreError as error:
             self.fault = str(error)
             raise Refused("unavailable", str(error)) from None
@@ -78,7 +93,7 @@ class Remembering:
             if self.bank:
                 self.bank.close()
                 self.bank = None
-            self.bank = self.config.open(self.project)
+            self.bank = self.config.open(self.project, self.embedder)
             LOG.info("memory: %d files, %d passages", self.bank.changes.files, self.bank.changes.passages)
             return
         changes = self.bank.reload()
@@ -88,6 +103,8 @@ class Remembering:
     def _state(self) -> dict[str, Any]:
         if self.bank is None or self.fault:
             return {"state": "loading" if self.fault == "loading" else "unavailable", "why": self.fault}
+        if self.embedder and not self.embedder.line.connected:
+            return {"state": "unavailable", "why": "the embedder is down"}
         return {"state": "ready", "files": len(self.bank.chunked), "passages": len(self.bank.catalogue)}
 
     def _recall(self, bank: Bank, request: dict[str, Any]) -> dict[str, Any]:
@@ -97,11 +114,12 @@ class Remembering:
             count=_counter(request.get("tokenizer")),
             k=self.config.passages,
             special=request.get("special", ()),
+            vector=request.get("vector"),
         )
         return {"text": quoted.text, "sources": [each.source for each in quoted.used]}
 
     def _search(self, bank: Bank, request: dict[str, Any]) -> dict[str, Any]:
-        return found(bank, request["question"], request["k"])
+        return found(bank, request["question"], request["k"], request.get("vector"))
 
     def _reload(self, bank: Bank, _: dict[str, Any]) -> dict[str, Any]:
         return reloaded(bank.reload())
@@ -137,15 +155,14 @@ def _counter(tokenizer: str | None) -> Callable[[str], int]:
 
 
 async def main(path: str, settings: str) -> None:
-    """Run until asked to end: `python -m src.serve.memory.process SOCKET '{"project": …, "memory": {…}}'`."""
+    """Run until asked to end: `python -m src.serve.memory.process SOCKET FILE`, with project, memory and embedder (a socket) in JSON."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy comes: its threads wait for each other on a busy machine
-    told = json.loads(settings)
-    remembering = Remembering(Memory.model_validate(told["memory"]), told["project"])
-    keeping = asyncio.create_task(remembering.keep())
+    told = json.loads(Path(settings).read_text())
+    embedder = RemoteEmbedder(Path(told["embedder"])) if told["embedder"] else None
+    remembering = Remembering(Memory.model_validate(told["memory"]), told["project"], embedder)
     try:
-        await answering(Path(path), remembering.handle)
+        await answering(Path(path), remembering.handle, remembering.keep())
     finally:
-        keeping.cancel()
         remembering.close()
 
 

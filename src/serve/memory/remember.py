@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from src.serve.fields import Message
 from src.serve.memory.link import MemoryLink, with_memory
 from src.serve.request import CHAT, Call
+from src.serve.routing.said import last_said
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -51,7 +52,7 @@ class Remember:
             return call, {}
         if any(key == TOLD.encode() and value.strip().lower() == OFF for key, value in call.headers):
             return call, {TOLD: "off"}
-        question = _question(call)
+        question = last_said(call.body["messages"])
         room = self._room(call, model)
         if not question or room < LEAST:
             return call, {TOLD: "0 files"}
@@ -69,12 +70,6 @@ class Remember:
             return self.link.config.tokens
         asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or min(model.longest, context // SHARE)
         return min(self.link.config.tokens, context - AROUND - len(call.raw) // LETTERS - asked)
-
-
-def _question(call: Call) -> str:
-    """What the user said last."""
-    said = (message.text for message in reversed(call.fields.messages) if message.role == "user")  # type: ignore[union-attr]
-    return next(said, None) or ""
 
 
 def _with(call: Call, text: str) -> Call:

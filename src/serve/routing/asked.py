@@ -1,7 +1,7 @@
 """What a route is chosen by: the few facts of a request that rules and weights look at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from src.serve.request import Call
@@ -11,46 +11,51 @@ from src.serve.routing.said import first_said, last_said
 _IMAGES = ("image_url", "input_image")
 
 
-@dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, as far as routing is concerned."""
+    """A request, as far as routing is concerned; a fact is looked for when it is first wanted, and most never are."""
 
-    model: str
-    """As the client wrote it."""
-    path: str = "/v1/chat/completions"
-    prompt: str = ""
-    """What a person said last."""
-    tokens: int = 0
-    """Of messages and tools, estimated: which tokenizer counts is known only once a model is chosen."""
-    tools: bool = False
-    images: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """By names in lower case."""
-    role: str | None = None
-    user: str = ""
-    """Who asks; empty where everybody may."""
-    opening: str = ""
-    """What a person said first: with the user it names the conversation."""
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.model = call.model
+        """As the client wrote it."""
+        self.role = call.visit.caller.role_name if call.visit else None
+        self.user = call.who or ""
+        """Who asks; empty where everybody may."""
 
-    @classmethod
-    def of(cls, call: Call) -> "Asked":
-        """Read the facts off a call."""
-        body, caller = call.body, call.visit.caller if call.visit else None
-        found = body.get("messages")
-        messages = found if isinstance(found, list) else []
-        prompt = last_said(messages) if messages else _plain(body.get("prompt", body.get("input")))
-        return cls(
-            model=call.model,
-            path=call.path,
-            prompt=prompt,
-            tokens=estimate(body),
-            tools=bool(body.get("tools")) and body.get("tool_choice") != "none",
-            images=any(_shows(message) for message in messages),
-            headers={key.decode("latin-1").lower(): value.decode("latin-1") for key, value in call.headers},
-            role=caller.role_name if caller else None,
-            user=caller.id if caller else "",
-            opening=first_said(messages) if messages else prompt,
-        )
+    @cached_property
+    def prompt(self) -> str:
+        """What a person said last."""
+        return last_said(self._messages) if self._messages else _plain(self._call.body.get("prompt", self._call.body.get("input")))
+
+    @cached_property
+    def opening(self) -> str:
+        """What a person said first: with the user it names the conversation."""
+        return first_said(self._messages) if self._messages else self.prompt
+
+    @cached_property
+    def tokens(self) -> int:
+        """Of messages and tools, estimated: which tokenizer counts is known only once a model is chosen."""
+        return estimate(self._call.body)
+
+    @property
+    def tools(self) -> bool:
+        """Whether any are offered."""
+        return bool(self._call.body.get("tools")) and self._call.body.get("tool_choice") != "none"
+
+    @cached_property
+    def images(self) -> bool:
+        """Whether any are shown."""
+        return any(_shows(message) for message in self._messages)
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """By names in lower case."""
+        return {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in self._call.headers}
+
+    @property
+    def _messages(self) -> list[Any]:
+        found = self._call.body.get("messages")
+        return found if isinstance(found, list) else []
 
 
 def _plain(prompt: Any) -> str:

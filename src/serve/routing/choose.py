@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from src.serve.routing.asked import Asked
 from src.serve.routing.pattern import Pattern
-from src.serve.routing.settings import Rule, Target
+from src.serve.routing.settings import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,13 @@ def ruled(conditions: Iterable[Condition], asked: Asked) -> Condition | None:
     return next((each for each in conditions if each.holds(asked)), None)
 
 
-def picked(target: Target, at: float) -> str:
-    """One of the models of a target.
+def picked(target: dict[str, float], at: float) -> str:
+    """One of several models.
 
     Args:
-        target: A model, or several with weights.
+        target: Their weights.
         at: From 0 to 1: a point on the line that the weights divide.
     """
-    if isinstance(target, str):
-        return target
     reached = 0.0
     end = at * sum(target.values())
     for name, weight in target.items():

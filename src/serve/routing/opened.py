@@ -1,6 +1,6 @@
 """Makes router and residency of a gateway from their settings."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from src.core.errors import MlxError
@@ -11,27 +11,30 @@ from src.serve.routing.examples import examples
 from src.serve.routing.residency import Residency
 from src.serve.routing.room import Need
 from src.serve.routing.router import Router
-from src.serve.routing.settings import Routes
+from src.serve.routing.settings import Examples, Routes
 from src.serve.routing.shadows import ShadowTraffic
 
 if TYPE_CHECKING:
     from src.serve import ServeConfig
+    from src.serve.beside.keeper import Keeper
 
 
-def open_routes(gateway: Gateway, routes: Routes) -> None:
-    """Let a gateway route.
+def open_examples(routes: Routes, models: Collection[str]) -> Examples:
+    """The prompts by task of sound routes.
 
     Raises:
-        MlxError: Where a route leads to no model.
+        MlxError: Where a route or a task leads to no model, or the file is none.
     """
     try:
-        routes.check(gateway.models)
+        routes.check(models)
     except ValueError as error:
         raise MlxError(f"serve.{error}") from None
-    known = examples(routes, gateway.models)
-    tasks = Classified(routes.classifier, known) if known else None
-    gateway.router = Router(gateway.models, routes, tasks)
-    gateway.tasks = tasks
+    return examples(routes, models)
+
+
+def open_routes(gateway: Gateway, routes: Routes, embedder: "Keeper | None") -> None:
+    """Let a gateway route, by examples too where an embedder has them."""
+    gateway.router = Router(gateway.models, routes, Classified(routes.classifier, embedder) if embedder else None)
     gateway.shadows = ShadowTraffic(routes.shadows) if routes.shadow else None
 
 

@@ -2,45 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from src.core.secrets import redact
-from src.serve.request import RequestError, UnavailableError
-from src.serve.routing.room import Need, Slot, lacking, victims
+from src.serve.request import UnavailableError
+from src.serve.routing.failed_loads import FailedLoads, out_of_memory, unavailable, words
+from src.serve.routing.room import Need, Slot, lacking, taken, victims
 from src.serve.routing.settings import Budgets
+from src.serve.routing.waiting import Waiting
 
 LOG = logging.getLogger("mlx.routing")
 _FIRST_GUESS = 5.0  # seconds that a load takes, as long as none was seen
-
-
-@dataclass(eq=False)
-class _Ticket:
-    """A request that waits."""
-
-    name: str
-    arrived: float
-    turn: "asyncio.Future[None]"
-    admitted: bool = False
-
-
-@dataclass
-class _Failure:
-    """A model that did not load."""
-
-    until: float
-    error: Exception
-
-    def told(self, now: float) -> RequestError:
-        """What requests are answered: a refusal in its own words, as of a model that is not there, else 503."""
-        if isinstance(self.error, RequestError) and self.error.status < 500:
-            told = self.error.body["error"]  # one for each request: headers are added on the way
-            return RequestError(self.error.status, told["message"], code=told["code"], param=told["param"], kind=told["type"])
-        words = redact(str(self.error)) or "it takes too long"
-        return _unavailable(f"the model does not load: {words}", "model_not_loaded", self.until - now)
 
 
 class Residency:
@@ -77,8 +51,8 @@ class Residency:
         self.budgets = budgets
         self.slots: dict[str, Slot] = {}
         self._load, self._unload, self._look = load, unload, look
-        self._waiting: list[_Ticket] = []
-        self._failures: dict[str, _Failure] = {}
+        self._waiting = Waiting()
+        self._failed = FailedLoads(budgets.retry)
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._load_seconds = _FIRST_GUESS
@@ -128,13 +102,12 @@ class Residency:
         if name in self.needs and name not in self.slots:
             now = self._now()
             self.slots[name] = Slot(name, self.needs[name], "ready", since=now, used=now)
-            while over := lacking(self._taken("loading", "ready"), self.whole):
+            while over := lacking(taken(self.slots.values(), "loading", "ready"), self.whole):
                 LOG.warning("%s are loaded, and with %s too much: unloading", ", ".join(self.slots), over)
                 self._start_unload(next(slot for slot in self.slots.values() if slot.state == "ready"))
 
     def status(self) -> list[dict[str, Any]]:
         """Each model with its state, for people."""
-        waiting = [ticket.name for ticket in self._waiting]
         return [
             {
                 "model": name,
@@ -142,7 +115,7 @@ class Residency:
                 "vram_gb": need.vram_gb,
                 "ram_gb": need.ram_gb,
                 "requests": self.slots[name].active if name in self.slots else 0,
-                "waiting": waiting.count(name),
+                "waiting": self._waiting.count(name),
             }
             for name, need in self.needs.items()
         ]
@@ -160,9 +133,9 @@ class Residency:
         if slot is not None and slot.open:
             self._admit(slot)
             return
-        self._refuse_failed(name)
-        ticket = _Ticket(name, self._now(), asyncio.get_running_loop().create_future())
-        self._waiting.append(ticket)
+        if refusal := self._failed.refusal(name, self._now()):
+            raise refusal
+        ticket = self._waiting.join(name, self._now())
         self._arrange()
         try:
             async with asyncio.timeout(wait):
@@ -174,8 +147,7 @@ class Residency:
                 raise self._late(name, wait) from None
             raise
         finally:
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
+            if self._waiting.leave(ticket):
                 self._arrange()
 
     def _leave(self, name: str) -> None:
@@ -195,7 +167,7 @@ class Residency:
             self._alarm = None
         for slot in self.slots.values():
             slot.draining = False
-        for name in dict.fromkeys(ticket.name for ticket in self._waiting):
+        for name in self._waiting.names:
             if name not in self.slots and not self._make_room(name):
                 break  # none that came later goes before it: they would take its room again and again
         for slot in self.slots.values():
@@ -203,23 +175,20 @@ class Residency:
                 self._admit_waiting(slot)
 
     def _admit_waiting(self, slot: Slot) -> None:
-        for ticket in self._of(slot.name):
-            self._waiting.remove(ticket)
-            if not ticket.turn.done():
-                ticket.admitted = True
-                self._admit(slot)
-                ticket.turn.set_result(None)
+        for ticket in self._waiting.call(slot.name):
+            ticket.admitted = True
+            self._admit(slot)
+            ticket.turn.set_result(None)
 
     def _make_room(self, name: str) -> bool:
         """Begin to load a model, or to unload others for it; whether it has its room."""
         need = self.needs[name]
-        if not lacking(self._taken() + need, self.whole):
+        if not lacking(taken(self.slots.values()) + need, self.whole):
             self._start_load(name)
             return True
-        chosen = victims(self._taken("loading", "ready") + need, self.whole, self.slots.values())
+        chosen = victims(taken(self.slots.values(), "loading", "ready") + need, self.whole, self.slots.values())
         now = self._now()
-        first = next(ticket.arrived for ticket in self._waiting if ticket.name == name)
-        due = [self._due(slot, first) for slot in chosen]
+        due = [self._due(slot, self._waiting.since(name)) for slot in chosen]
         for slot, at in zip(chosen, due, strict=True):
             slot.draining = at <= now
         if chosen and all(slot.draining and not slot.active for slot in chosen):
@@ -246,12 +215,15 @@ class Residency:
             async with asyncio.timeout(self.budgets.load_timeout):
                 await self._load(slot.name)
         except Exception as error:
-            LOG.warning("model %s does not load: %s", slot.name, redact(str(error)) or "it takes too long")
-            self._failures[slot.name] = _Failure(self._now() + self.budgets.retry, error)
-            self._fail_waiting(slot.name)
+            self._failed.note(slot.name, error, self._now())
+            LOG.warning("model %s does not load: %s", slot.name, words(error))
+            if out_of_memory(error):
+                LOG.warning("model %s takes more than its vram_gb %g and ram_gb %g say", slot.name, slot.need.vram_gb, slot.need.ram_gb)
+            for ticket in self._waiting.call(slot.name):
+                ticket.turn.set_exception(self._failed.told(slot.name, self._now()))
             self._start_unload(slot)
             return
-        self._failures.pop(slot.name, None)
+        self._failed.forget(slot.name)
         slot.state, slot.since, slot.used = "ready", self._now(), self._now()
         self._load_seconds = (self._load_seconds + slot.since - began) / 2
         LOG.info("model %s is loaded (%.1f s)", slot.name, slot.since - began)
@@ -280,34 +252,9 @@ class Residency:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _taken(self, *states: str) -> Need:
-        """What models in these states take; all of them if none is named."""
-        return sum((slot.need for slot in self.slots.values() if not states or slot.state in states), Need())
-
-    def _refuse_failed(self, name: str) -> None:
-        failure = self._failures.get(name)
-        if failure and failure.until > self._now():
-            raise failure.told(self._now())
-
-    def _fail_waiting(self, name: str) -> None:
-        for ticket in self._of(name):
-            self._waiting.remove(ticket)
-            if not ticket.turn.done():
-                ticket.turn.set_exception(self._failures[name].told(self._now()))
-
-    def _of(self, name: str) -> Iterator[_Ticket]:
-        return iter([ticket for ticket in self._waiting if ticket.name == name])
-
     def _late(self, name: str, wait: float) -> UnavailableError:
         there = "; ".join(f"{slot.name} is {slot.words}" for slot in self.slots.values()) or "nothing is loaded"
-        return _unavailable(f"model {name!r} did not get its turn in {wait:g} s: {there}", "model_waiting", self._load_seconds)
+        return unavailable(f"model {name!r} did not get its turn in {wait:g} s: {there}", "model_waiting", self._load_seconds)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _unavailable(message: str, code: str, seconds: float) -> UnavailableError:
-    headers = {"retry-after": str(max(1, ceil(seconds)))}
-    error = UnavailableError(503, message[:500], kind="server_error", code=code, headers=headers)
-    error.tries = 0
-    return error

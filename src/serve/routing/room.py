@@ -52,6 +52,11 @@ def lacking(need: Need, room: Need) -> str:
     return " and ".join(f"{asked:g} GB {where} (of {there:g})" for where, asked, there in over if asked > there + _NEGLIGIBLE)
 
 
+def taken(slots: Iterable[Slot], *states: str) -> Need:
+    """What models in these states take; all of them if none is named."""
+    return sum((slot.need for slot in slots if not states or slot.state in states), Need())
+
+
 def victims(wanted: Need, room: Need, slots: Iterable[Slot]) -> list[Slot]:
     """The models that have to go, least recently used first, idle ones before those that answer; nothing where all of them are too few.
 

@@ -68,7 +68,7 @@ class Router:
         """
         if named := self.named.get(call.model):
             return self._shadowed(named)
-        return await self.route(Asked.of(call))
+        return await self.route(Asked(call))
 
     async def route(self, asked: Asked) -> Decision:
         """Find a route for what is asked.
@@ -81,8 +81,10 @@ class Router:
         if self.routes is None or asked.model != self.routes.name:
             raise unknown(asked.model, (*self.names, *self.models))
         target, why = await self._target(self.routes, asked)
-        name = picked(target, self._at(asked))
-        if not isinstance(target, str):
+        if isinstance(target, str):
+            name = target
+        else:
+            name = picked(target, self._at(asked))
             why = f"{why}; weight {target[name] / sum(target.values()):.2g}"
         return self._shadowed(Decision(chain(name, self.fallback), why))
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from src.core.config import Config, InputPath
 from src.core.errors import did_you_mean
-from src.serve.memory.embedder import Embedder, MiniLM
+from src.serve.embedding.embedder import Embedder, MiniLM
 from src.serve.routing.pattern import Pattern
 
 Weight = Annotated[float, Field(gt=0, le=1e6)]
@@ -102,7 +102,7 @@ class Routes(Config):
     rules: tuple[Rule, ...] = ()
     """The first that holds decides."""
     examples: InputPath | Annotated[Examples, Field(max_length=64)] = Field(default_factory=dict)
-    """Prompts by task, or a YAML file of them; each worker compares with them in a process of its own, of 1.1 GB with MiniLM."""
+    """Prompts by task, or a YAML file of them; compared in a process of its own, which memory shares."""
     tasks: dict[str, Target] = Field(default_factory=dict)
     """The model for each task of the examples; a task that is called like a model needs no entry."""
     classifier: Classifier = Classifier()

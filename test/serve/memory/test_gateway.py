@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from src.serve.embedding.embedder import Hashing
 from src.serve.engines.part import ModelPart
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
 from src.serve.memory import Memory
-from src.serve.memory.embedder import Hashing
 from src.serve.memory.link import MemoryLink
 from src.serve.memory.remember import Remember
 from src.serve.request import UnavailableError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from src.serve.embedding.embedder import Hashing
 from src.serve.memory import Memory
-from src.serve.memory.embedder import Hashing
 from src.serve.memory.link import MemoryLink, with_memory
 from src.serve.request import RequestError
 from src.store.numpy import Numpy

@@ -9,9 +9,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from src.serve.beside.answering import Refused, answering
 from src.serve.beside.line import Line, LineError
+from src.serve.embedding.embedder import Hashing
+from src.serve.embedding.process import Embedding
+from src.serve.embedding.remote import RemoteEmbedder
 from src.serve.memory import Memory
 from src.serve.memory.bank import Bank
-from src.serve.memory.embedder import Hashing
 from src.serve.memory.process import Remembering, main
 from src.store.failure import StoreError
 from src.store.numpy import Numpy
@@ -116,7 +118,7 @@ def test_the_line_carries_answers_refusals_and_faults(config):
         return {"got": request["text"]}
 
     async def go():
-        serving = asyncio.create_task(answering(path, handle))
+        serving = asyncio.create_task(answering(path, handle, asyncio.sleep(0)))
         await asyncio.sleep(0.1)
         line = Line(path)
         found = await asyncio.gather(*(line.ask("say", within=5, text="ä" * number) for number in range(50)))
@@ -135,14 +137,71 @@ def test_the_line_carries_answers_refusals_and_faults(config):
     asyncio.run(go())
 
 
+def test_a_process_whose_work_fails_ends_with_it():
+    async def fails():
+        raise ValueError("no more")
+
+    async def go():
+        with pytest.raises(ValueError, match="no more"):
+            await asyncio.wait_for(answering(Path("x.sock"), None, fails()), 10)
+
+    asyncio.run(go())
+    assert not Path("x.sock").exists()
+
+
+def test_a_process_whose_work_is_done_goes_on_answering(config):
+    async def handle(_):
+        return {}
+
+    async def go():
+        serving = asyncio.create_task(answering(Path("x.sock"), handle, asyncio.sleep(0)))
+        await asyncio.sleep(0.1)
+        assert await Line(Path("x.sock")).ask("state", within=5) == {}
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(go())
+
+
+def test_questions_are_embedded_by_the_process_beside_and_while_it_is_down_nothing_is_recalled(config):
+    embedding = Embedding({"embedder": config.embedder.model_dump(), "examples": {}, "neighbours": 1})
+    path = Path("e.sock")
+
+    async def go():
+        made = Remembering(config, "test", RemoteEmbedder(path))
+        keeping = asyncio.create_task(made.keep())
+        assert (await ask(made, "state"))["state"] == "loading"
+        serving = asyncio.create_task(answering(path, embedding.handle, embedding.run()))
+        while made.fault:
+            await asyncio.sleep(0.02)
+        own = Hashing().open()
+        assert made.bank.embedded.embedder is made.embedder
+        (hit,) = (await ask(made, "search", question="Which database?", k=1))["found"]
+        (chunk,) = made.bank.catalogue.values()
+        assert hit["score"] == pytest.approx(own.embed(["Which database?"])[0] @ own.embed([chunk.about])[0], abs=1e-5)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        await made.embedder.line.close()  # as the end of a process does
+        with pytest.raises(Refused) as refused:
+            await ask(made, "recall", question="Another one?", budget=300)
+        assert refused.value.why == "down" and (await ask(made, "state"))["state"] == "unavailable"
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        made.close()
+        made.bank.close()
+
+    asyncio.run(go())
+
+
 def test_the_whole_process_ends_when_it_is_asked_to(config):
     import json
     import os
     import signal
 
     async def go():
-        settings = {"project": "test", "memory": config.model_dump(mode="json")}
-        running = asyncio.create_task(main("m.sock", json.dumps(settings)))
+        settings = {"project": "test", "memory": config.model_dump(mode="json"), "embedder": None}
+        Path("m.json").write_text(json.dumps(settings))
+        running = asyncio.create_task(main("m.sock", "m.json"))
         line = Line(Path("m.sock"))
         while not Path("m.sock").exists() or (await line.ask("state", within=5))["state"] != "ready":
             await asyncio.sleep(0.05)

@@ -1,18 +1,19 @@
 """Prompts find their task by examples, in a process of its own; without an answer in time the default takes them."""
 
 import asyncio
-import io
-import json
 import os
 import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from src.core.errors import MlxError
-from src.serve.memory.embedder import Hashing
+from src.serve.beside.keeper import Keeper
+from src.serve.beside.line import LineError
+from src.serve.embedding.embedder import Hashing
 from src.serve.routing.classified import Classified
-from src.serve.routing.example_process import main
 from src.serve.routing.examples import examples
 from src.serve.routing.nearest import nearest
 from src.serve.routing.settings import Classifier, Routes
@@ -30,86 +31,84 @@ def test_each_task_counts_by_its_nearest_examples_however_many_it_has():
     assert nearest({"alone": [0.2]}, 3).margin == 0.2
 
 
-def test_the_process_answers_line_by_line():
-    asked = [{"id": 7, "prompt": "Fix my Python function"}, {"id": 8, "prompt": "Does it rain in Lima today?"}]
-    first = {"embedder": {"type": "hashing", "dimension": 2048}, "examples": EXAMPLES, "neighbours": 2}
-    sink = io.StringIO()
-    main(io.StringIO("\n".join(map(json.dumps, [first, *asked])) + "\n"), sink)
-    rows = [json.loads(line) for line in sink.getvalue().splitlines()]
-    assert rows[0] == {"ready": True}
-    assert [(row["id"], row["task"]) for row in rows[1:]] == [(7, "coding"), (8, "weather")]
-    assert all(row["score"] > 0.1 and row["margin"] > 0 for row in rows[1:])
+@asynccontextmanager
+async def classified(**more):
+    """With the process of an embedder, kept as a server does."""
+    settings = SETTINGS.model_copy(update=more)
+    told = {"embedder": settings.embedder.model_dump(), "examples": EXAMPLES, "neighbours": settings.neighbours}
+    keeper = Keeper("src.serve.embedding.process", told, path=Path("embedder.sock"), log=Path("embedder.log"))
+    tasks = Classified(settings, keeper)
+    assert await tasks.task("Fix it") == (None, "classifier loading")
+    running = asyncio.create_task(keeper.run())
+    try:
+        await until(lambda: tasks.state == "ready")
+        yield tasks, keeper._launcher.pid
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
-async def ready(tasks):
-    running = asyncio.ensure_future(tasks.run())
-    while tasks.state != "ready":
-        await asyncio.sleep(0.02)
-    return running
-
-
-async def ended(running):
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+async def until(true):
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.02)
 
 
 def test_a_task_is_found_by_examples_and_kept():
     async def work():
-        tasks = Classified(SETTINGS, EXAMPLES)
-        assert await tasks.task("Fix it") == (None, "classifier loading")
-        running = await ready(tasks)
-        found = await asyncio.gather(*(tasks.task(f"Write a function in Python, number {n}") for n in range(40)))
-        assert {task for task, _ in found} == {"coding"}
-        assert found[0][1].startswith("task coding (0.")
-        assert (await tasks.task("Quantum chromodynamics"))[1].startswith("no example near (0.")
-        assert await tasks.task("  ") == (None, "nothing said")
-        os.kill(tasks.pid, signal.SIGKILL)
-        while tasks.state == "ready":
-            await asyncio.sleep(0.02)
-        assert await tasks.task("Something new") == (None, "classifier down")
-        assert (await tasks.task("Write a function in Python, number 3"))[0] == "coding"  # known
-        await ended(running)
+        async with classified() as (tasks, pid):
+            found = await asyncio.gather(*(tasks.task(f"Write a function in Python, number {n}") for n in range(40)))
+            assert {task for task, _ in found} == {"coding"}
+            assert found[0][1].startswith("task coding (0.")
+            assert (await tasks.task("Quantum chromodynamics"))[1].startswith("no example near (0.")
+            assert await tasks.task("  ") == (None, "nothing said")
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: tasks.state != "ready")
+            assert (await tasks.task("Something new"))[1] in ("classifier down", "classifier loading")
+            assert (await tasks.task("Write a function in Python, number 3"))[0] == "coding"  # known
+            await until(lambda: tasks.state == "ready")
+            assert (await tasks.task("Will it rain in Lima?"))[0] == "weather", "what was started again has no examples"
 
     asyncio.run(work())
 
 
 def test_what_comes_late_is_done_without():
     async def work():
-        tasks = Classified(SETTINGS.model_copy(update={"timeout": 0.05}), EXAMPLES)
-        running = await ready(tasks)
-        os.kill(tasks.pid, signal.SIGSTOP)
-        assert await tasks.task("Fix the bug") == (None, "classifier late")
-        many = await asyncio.gather(*(tasks.task(f"Fix bug {n}") for n in range(80)))
-        assert {why for _, why in many} == {"classifier late", "classifier busy"}
-        os.kill(tasks.pid, signal.SIGCONT)
-        await ended(running)
+        async with classified(timeout=0.05) as (tasks, pid):
+            os.kill(pid, signal.SIGSTOP)
+            assert await tasks.task("Fix the bug") == (None, "classifier late")
+            many = await asyncio.gather(*(tasks.task(f"Fix bug {n}") for n in range(80)))
+            assert {why for _, why in many} == {"classifier late", "classifier busy"}
+            os.kill(pid, signal.SIGCONT)
 
     asyncio.run(work())
+
+
+class Answers:
+    """A process that says what it is told to."""
+
+    state = "ready"
+
+    def __init__(self, found=None):
+        self.line, self.found = self, found
+
+    async def ask(self, do, *, within, text):
+        if self.found is None:
+            raise LineError("down")
+        return self.found
 
 
 def test_between_two_tasks_the_default_answers():
-    async def work():
-        tasks = Classified(SETTINGS.model_copy(update={"margin": 0.9}), EXAMPLES)
-        running = await ready(tasks)
-        assert (await tasks.task("Fix my Python function"))[1].startswith("between tasks (0.")
-        await ended(running)
-
-    asyncio.run(work())
+    tasks = Classified(SETTINGS.model_copy(update={"margin": 0.2}), Answers({"task": "coding", "score": 0.6, "margin": 0.1}))
+    assert asyncio.run(tasks.task("Fix my Python function")) == (None, "between tasks (0.10)")
 
 
-def test_a_process_that_cannot_start_leaves_the_default(caplog, monkeypatch):
-    monkeypatch.setattr("sys.executable", "/bin/false")
-
-    async def work():
-        tasks = Classified(SETTINGS, EXAMPLES)
-        running = asyncio.ensure_future(tasks.run())
-        while tasks.state != "down":
-            await asyncio.sleep(0.02)
-        assert await tasks.task("Fix it") == (None, "classifier down")
-        await ended(running)
-
-    asyncio.run(work())
-    assert "the classifier of routes" in caplog.text
+def test_a_process_that_is_gone_leaves_the_default():
+    assert asyncio.run(Classified(SETTINGS, Answers()).task("Fix it")) == (None, "classifier down")
+    for state, told in (("failed", "down"), ("restarting", "down"), ("starting", "loading"), ("stopped", "stopped")):
+        gone = Answers()
+        gone.state = state
+        assert asyncio.run(Classified(SETTINGS, gone).task("Fix it")) == (None, f"classifier {told}")
 
 
 def routes(**more):

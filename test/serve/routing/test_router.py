@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,6 @@ from pydantic import ValidationError
 
 from src.serve.gateway.decision import Decision
 from src.serve.request import CHAT, Call, RequestError
-from src.serve.routing.asked import Asked
 from src.serve.routing.choose import chain, picked, place
 from src.serve.routing.pattern import Pattern
 from src.serve.routing.router import Router
@@ -37,27 +37,42 @@ def decide(asked, known=None, chance=lambda: 0.5, **more):
     return asyncio.run(Router(MODELS, routes(**more), known, chance).route(asked))
 
 
+@dataclass
+class Facts:
+    """A request's facts, without the request."""
+
+    model: str = "router"
+    prompt: str = "Hello"
+    tokens: int = 0
+    tools: bool = False
+    images: bool = False
+    headers: dict = field(default_factory=dict)
+    role: str | None = None
+    user: str = ""
+    opening: str = ""
+
+
 def asked(prompt="Hello", **more):
-    return Asked(model="router", prompt=prompt, **more)
+    return Facts(prompt=prompt, **more)
 
 
 def test_a_model_that_is_named_answers_whatever_the_rules_say():
-    found = decide(Asked(model="analyst", prompt="x", tools=True), rules=[{"to": "coder", "tools": True}], fallback={"analyst": ["fast"]})
+    found = decide(Facts(model="analyst", prompt="x", tools=True), rules=[{"to": "coder", "tools": True}], fallback={"analyst": ["fast"]})
     assert found == Decision(("analyst", "fast"), "explicit")
 
 
 def test_a_model_that_is_not_there_is_answered_with_those_that_are():
     with pytest.raises(RequestError) as error:
-        decide(Asked(model="gpt-9"))
+        decide(Facts(model="gpt-9"))
     assert error.value.status == 404
     assert "'router', 'fast', 'coder'" in str(error.value)
 
 
 def test_without_routes_models_go_by_their_names():
     router = Router(["own"])
-    assert asyncio.run(router.route(Asked(model="own"))).to == ("own",)
+    assert asyncio.run(router.route(Facts(model="own"))).to == ("own",)
     with pytest.raises(RequestError):
-        asyncio.run(router.route(Asked(model="router")))
+        asyncio.run(router.route(Facts(model="router")))
 
 
 @pytest.mark.parametrize(

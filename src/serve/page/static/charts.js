@@ -80,17 +80,20 @@ export function stacked(wide, groups, labels, tone) {
 // Values one after the other.
 export function trace(wide, values, unit) {
   const high = 110, left = 44;
-  const most = Math.max(...values, 1e-9) * 1.1;
+  const most = rounded(Math.max(...values, 1e-3));
   const x = (place) => left + (values.length < 2 ? (wide - left) / 2 : (place * (wide - left - 12)) / (values.length - 1));
   const y = (value) => high - (high * value) / most + 8;
   const made = [0, 0.5, 1].flatMap((share) => [
     svg("line", { x1: left, x2: wide, y1: y(most * share), y2: y(most * share), class: "grid" }),
-    svg("text", { x: left - 8, y: y(most * share) + 4, "text-anchor": "end", class: "faint" }, number(most * share, 2)),
+    svg("text", { x: left - 8, y: y(most * share) + 4, "text-anchor": "end", class: "faint" }, share ? `${number(most * share, most < 2 ? 2 : most < 10 ? 1 : 0)} ${unit}` : "0"),
   ]);
   made.push(svg("path", { d: values.map((value, place) => `${place ? "L" : "M"}${x(place)},${y(value)}`).join(""), class: "trace" }));
   made.push(...values.map((value, place) => svg("circle", { cx: x(place), cy: y(value), r: 3, class: "dot" }, svg("title", {}, `${number(value, 3)} ${unit}`))));
   return chart(wide, high + 16, `${values.length} values in ${unit}, the last ${number(values.at(-1), 3)}`, made);
 }
+
+// The next of 1, 2, 5, 10, …
+const rounded = (value) => [1, 2, 5, 10].map((each) => each * 10 ** Math.floor(Math.log10(value))).find((each) => each >= value);
 
 export const legend = (labels, tone) => el("div", { class: "legend" }, ...labels.map((label, place) => el("span", {}, el("i", { class: `tone-${tone[place]}` }), label)));
 

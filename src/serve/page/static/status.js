@@ -36,7 +36,7 @@ function draw(health, metrics, memory, budget) {
   tiles(health, metrics, memory);
   models(health, metrics);
   paths(metrics);
-  residency(health?.residency ?? []);
+  residency(health?.residency ?? [], health?.room ?? {});
   budgets(budget);
   byId("latency").replaceChildren(seen.length ? trace(wideIn(byId("status")), seen.slice(-60).map((each) => each.seconds), "s") : faint("Nothing was asked from this page yet."));
 }
@@ -68,14 +68,22 @@ function table(id, heads, rows, without) {
 }
 
 function models(health, metrics) {
-  const states = Object.entries(health?.models ?? {}).map(([name, told]) => [name, typeof told === "string" ? told : told.state]);
+  const states = Object.entries(health?.models ?? {}).map(([name, told]) => [name, typeof told === "string" ? told : told.state, told.why]);
   const count = (name, result) => (metrics.empty ? "–" : number(metrics.sum("mlx_model_tries_total", { model: name, result })));
-  const rows = states.map(([name, state]) => {
+  const held = Object.fromEntries((health?.residency ?? []).map((slot) => [slot.model, slot.state]));
+  const copies = (name) => ["answered", "failed", "left_out"].map((result) => number(metrics.sum("mlx_shadow_copies_total", { model: name, result }))).join(" / ");
+  const counted = metrics.values("mlx_tokens_total", "model").length > 0; // of callers with a key alone
+  const copied = metrics.values("mlx_shadow_copies_total", "model");
+  const rows = states.map(([name, state, why]) => {
     const inside = metrics.empty ? "–" : number(metrics.sum("mlx_model_inflight", { model: name }));
-    const tokens = metrics.empty ? "–" : number(metrics.sum("mlx_tokens_total", { model: name }));
-    return [el("span", {}, name), chip(state), inside, count(name, "answered"), count(name, "failed"), tokens];
+    const shown = el("span", {}, chip(state === "ready" ? held[name] ?? state : state), why ? ` its server ${why}` : null);
+    const made = [el("span", {}, name), shown, inside, count(name, "answered"), count(name, "failed")];
+    if (counted) made.push(number(metrics.sum("mlx_tokens_total", { model: name })));
+    if (copied.length) made.push(copied.includes(name) ? copies(name) : "–");
+    return made;
   });
-  table("upstreams", ["model", "state", "under way", "answered", "failed", "tokens"], rows, "The server does not tell its models to this key.");
+  const heads = ["model", "state", "under way", "answered", "failed", ...(counted ? ["tokens"] : []), ...(copied.length ? ["shadow: answered / failed / left out"] : [])];
+  table("upstreams", heads, rows, "The server does not tell its models to this key.");
 }
 
 function paths(metrics) {
@@ -86,17 +94,30 @@ function paths(metrics) {
   table("paths", ["path", "requests", "first byte, median", "99 of 100", "whole, median"], rows, "This key may not read /metrics.");
 }
 
-function residency(slots) {
+const gb = (value) => number(value, Number.isInteger(value) ? 0 : 1);
+const KINDS = [["vram_gb", "GPU"], ["ram_gb", "RAM"]];
+
+function residency(slots, room) {
   if (!slots.length) return byId("residency").replaceChildren(faint("No budget of memory is set (serve.residency)."));
-  const rows = slots.map((slot) => el("div", { class: "meter" }, el("span", {}, slot.model), el("span", {}, chip(slot.state), ` ${number(slot.vram_gb, 1)} GB GPU · ${number(slot.ram_gb, 1)} GB RAM${slot.waiting ? ` · ${slot.waiting} waiting` : ""}`)));
-  return byId("residency").replaceChildren(...rows);
+  const sums = KINDS.filter(([kind]) => room[kind]).map(([kind, name]) => {
+    const taken = slots.filter((slot) => slot.state !== "unloaded").reduce((sum, slot) => sum + slot[kind], 0);
+    return meter(`${name} in use`, `${gb(taken)} of ${gb(room[kind])} GB`, taken, room[kind]);
+  });
+  const rows = slots.map((slot) => {
+    const takes = KINDS.filter(([kind]) => slot[kind]).map(([kind, name]) => `${gb(slot[kind])} GB ${name}`);
+    const waits = [slot.requests && `${slot.requests} under way`, slot.waiting && `${slot.waiting} waiting`].filter(Boolean);
+    return el("div", { class: "meter" }, el("span", {}, slot.model), el("span", {}, chip(slot.state), ` ${[...takes, ...waits].join(" · ")}`));
+  });
+  return byId("residency").replaceChildren(...sums, ...rows);
 }
+
+const meter = (name, words, value, most) =>
+  el("div", { class: "meter" }, el("span", {}, name), el("span", {}, words), most === null ? null : el("progress", { max: most, value: Math.min(value, most), "aria-label": name }));
 
 function budgets(budget) {
   const limits = Object.entries(budget?.limits ?? {});
   if (!budget) return byId("budget").replaceChildren(faint("This server counts nobody's requests, or wants a key."));
   const rows = limits.map(([name, { used, limit }]) =>
-    el("div", { class: "meter" }, el("span", {}, name.replaceAll("_", " ")), el("span", {}, limit === null ? `${number(used)}, no limit` : `${number(used)} of ${number(limit)}`),
-      limit === null ? null : el("progress", { max: limit, value: Math.min(used, limit), "aria-label": name })));
+    meter(name.replaceAll("_", " "), limit === null ? `${number(used)}, no limit` : `${number(used)} of ${number(limit)}`, used, limit));
   return byId("budget").replaceChildren(faint(`Role ${budget.role}.`), ...rows);
 }

