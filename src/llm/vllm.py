@@ -9,8 +9,10 @@ from pathlib import Path
 
 from src.core.errors import MlxError
 
-ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
 """What the engine is told through its environment: it phones nobody."""
+NOWHERE = "nowhere.invalid"
+"""The only host from which the engine fetches images, and there is none of that name: clients send them, nothing inside is asked for."""
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
 """What suits a small model on a machine without a GPU: a GB for the cache, and no thread of ours pushed off its core."""
@@ -68,7 +70,7 @@ def command(
         made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
     else:
         made += ["--served-model-name", name]
-    made += ["--generation-config", "vllm"]
+    made += ["--generation-config", "vllm", "--allowed-media-domains", NOWHERE]
     if max_new_tokens:
         made += ["--override-generation-config", json.dumps({"max_new_tokens": max_new_tokens})]
     if tool_parser:

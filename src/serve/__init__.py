@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -167,10 +167,11 @@ def serve(config: ServeConfig, run: Run) -> None:
 
 
 def _workers(config: ServeConfig, run: Run, trained: "Trained | None", listening: "socket") -> None:
-    """Serve by several processes; engines that are processes themselves are kept here, once for all of them."""
+    """Serve by several processes; engines that are processes themselves, and all else beside them, are kept here, once for all of them."""
     from src.serve.access.open_guard import check
+    from src.serve.beside.keeping import keeping
     from src.serve.control.shared_counts import share_counts
-    from src.serve.open_gateway import kept
+    from src.serve.open_gateway import kept, kept_beside
     from src.serve.workers import Workers
 
     with listening:
@@ -178,12 +179,13 @@ def _workers(config: ServeConfig, run: Run, trained: "Trained | None", listening
             check(config.access, run.output)
         share_counts(run.output / "counts")
         launchers = kept(config, trained, project=run.name)
-        told = {
+        told: dict[str, Any] = {
             "project": run.arguments,
             "log": (Path("log") / run.name / "serve.log").as_posix(),
             "beside": {name: launcher.url for name, launcher in launchers.items()},
         }
-        Workers(config.workers, told, listening, list(launchers.values())).run()
+        with keeping(kept_beside(config, trained, project=run.name, output=run.output, beside=told["beside"])):
+            Workers(config.workers, told, listening, list(launchers.values())).run()
 
 
 def passed(run: Run, config: ServeConfig) -> "Trained":

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from src.core.errors import MlxError
 from src.llm.launcher import Launcher
 from src.serve.beside.keeper import Keeper
+from src.serve.beside.keeping import Keeps
 from src.serve.embedding.keepers import embedders
 from src.serve.engine import Engine
+from src.serve.engines.classifier import ClassifierEngine
 from src.serve.engines.part import ModelPart
 from src.serve.engines.process import ProcessEngine
 from src.serve.engines.vllm import VllmEngine
@@ -88,6 +90,13 @@ def kept(config: "ServeConfig", trained: "Trained | None", *, project: str) -> d
         if isinstance(part, VllmEngine | ProcessEngine):
             found[name] = part.launcher(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
     return found
+
+
+def kept_beside(config: "ServeConfig", trained: "Trained | None", *, project: str, output: Path, beside: Mapping[str, str]) -> list[Keeps]:
+    """What keeps classifiers, embedders and memory: run before the workers, it has them, and these only watch."""
+    gateway = open_gateway(config, trained, project=project, output=output, beside=beside)
+    classifiers = [model.engine for model in gateway.models.values() if isinstance(model.part, ClassifierEngine)]
+    return [*classifiers, *gateway.embedders, *([gateway.memory] if gateway.memory else [])]
 
 
 def _log(logs: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -41,8 +42,17 @@ def upstream(web):
     process.wait()
 
 
+def running(process, module):
+    found = set()
+    for each in psutil.Process(process.pid).children():
+        with suppress(psutil.Error):  # it ends in this moment
+            found |= {each.pid} if module in each.cmdline() else set()
+    return found
+
+
 def test_two_workers_answer_one_that_is_killed_is_replaced_and_both_end_in_peace(web, upstream):
-    file = write(upstream)
+    Path("memory_bank").mkdir()
+    file = write(upstream, "  memory: {store: {type: numpy}, embedder: {type: hashing}}\n")
     key = Keys(Path("data/two/serve")).create(name="ann", role="user", days=None)[1]
     with Path("out.log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(file)], stdout=log, stderr=log)
@@ -52,9 +62,14 @@ def test_two_workers_answer_one_that_is_killed_is_replaced_and_both_end_in_peace
         address = json.loads(Path("data/two/serve/server.json").read_text())["url"]
         ask = {"model": "fast", "messages": [{"role": "user", "content": "x"}]}
         assert [web.ask(address, ask, authorization=f"Bearer {key}")[0] for _ in range(6)] == [200] * 6
-        first, second = psutil.Process(process.pid).children()
+        web.until(lambda: web.ask(address, path="/health/ready", method="GET")[2]["memory"] == "ready", 60)
+        first, second, *beside = sorted(psutil.Process(process.pid).children(), key=lambda each: "src.serve.worker" not in each.cmdline())
+        assert not first.children() and not second.children()
         first.kill()
-        web.until(lambda: len({each.pid for each in psutil.Process(process.pid).children()} - {first.pid, second.pid}) == 1, 60)
+        web.until(lambda: len(running(process, "src.serve.worker") - {first.pid, second.pid}) == 1, 60)
+        assert {each.pid for each in beside} == running(process, "src.serve.memory.process") | running(
+            process, "src.serve.embedding.process"
+        )
         assert web.ask(address, ask, authorization=f"Bearer {key}")[0] == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, said.read_text()
@@ -63,7 +78,7 @@ def test_two_workers_answer_one_that_is_killed_is_replaced_and_both_end_in_peace
         process.wait()
     found = verify(Path("data/two/serve/audit"), None)
     assert found.chains >= 2 and not found.faults
-    assert "was ended by signal 9" in said.read_text() and not second.is_running()
+    assert "was ended by signal 9" in said.read_text() and not any(each.is_running() for each in (second, *beside))
 
 
 def test_what_workers_cannot_share_is_refused_before_anything_runs():

@@ -191,6 +191,10 @@ async def broken(it: Request) -> None:
     await it.reply({"error": {"message": "Traceback: secret inside"}}, "500 Internal Server Error")
 
 
+async def out_of_memory(it: Request) -> None:
+    await it.reply({"error": {"message": "CUDA out of memory: see /srv/secret"}}, "500 Internal Server Error")
+
+
 async def loading(it: Request) -> None:
     await it.reply({"error": {"message": "Loading model", "type": "unavailable_error"}}, "503 Service Unavailable")
 
@@ -352,6 +356,8 @@ class Faulty:
     """Answers whose client left before their end."""
     left_at: float = 0.0
     health: int = 200
+    looked: int = 0
+    """Requests that asked for no answer of a model."""
     port: int = 0
 
     @property
@@ -421,6 +427,7 @@ class Faulty:
             self.seen.clear()
             return await request.reply({})
         if request.method == "GET":
+            self.looked += 1
             status = "200 OK" if self.health == 200 else f"{self.health} Odd"
             models = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "faulty"}]}
             return await request.reply(models if request.path.endswith("/models") else {}, status)

@@ -1,5 +1,6 @@
-"""Loopback servers that answer as Qdrant and ArangoDB document it, as far as the stores ask them."""
+"""Loopback servers that answer as Qdrant and ArangoDB document it, as far as the stores ask them; run as a script too."""
 
+import argparse
 import json
 import threading
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ class StandIn(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, answer):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, answer, port=0):
+        super().__init__(("127.0.0.1", port), Handler)
         self.answer = answer
         self.rows = {}
         """Collections by name, of rows by id."""
@@ -53,8 +54,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(answer):
-    with StandIn(answer) as server:
+def serving(answer, port=0):
+    with StandIn(answer, port) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server
@@ -134,3 +135,11 @@ def _asked(rows, query, values):
 
 def _nearest(rows, unit, limit):
     return sorted(rows, key=lambda row: -float(np.dot(row["vector"], unit)))[:limit]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["qdrant", "arango"])
+    parser.add_argument("--port", type=int, default=0)
+    given = parser.parse_args()
+    StandIn({"qdrant": qdrant, "arango": arango}[given.kind], given.port).serve_forever()

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 
 from src.serve.control.api import turning, unsound, watching
 from src.serve.control.metrics import Metrics
+from src.serve.control.probes import Probes
 from src.serve.control.steering import Steering
 from src.serve.gateway.gateway import Gateway
 
@@ -38,6 +39,7 @@ class Control:
         self.guard = guard
         self.lineage = lineage
         self.metrics = Metrics(gateway)
+        self.probes = Probes(gateway)
         self.steering = Steering(folder, gateway, guard, config, reread)
 
     def join(self, api: FastAPI) -> None:
@@ -51,4 +53,4 @@ class Control:
 
     async def run(self) -> None:
         """Watch and count until the server ends."""
-        await asyncio.gather(self.metrics.run(), self.steering.run())
+        await asyncio.gather(self.metrics.run(), self.steering.run(), self.probes.run())

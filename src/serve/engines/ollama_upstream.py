@@ -29,6 +29,7 @@ class OllamaUpstream(Upstream):
     """One model of an Ollama server."""
 
     paths = frozenset((CHAT, EMBEDDINGS))
+    probed = "/api/version"
     part: "OllamaEngine"
 
     def __init__(self, part: "OllamaEngine", *, name: str, longest: int | None = None) -> None:

@@ -8,14 +8,14 @@ from pydantic import AfterValidator, Field
 from src.core.address import http_url
 from src.core.config import Cosmetic
 from src.core.secrets import secret
-from src.serve.engines.part import UpstreamPart
+from src.serve.engines.part import FarPart
 
 if TYPE_CHECKING:
     from src.models.trained import Trained
     from src.serve.engine import Engine
 
 
-class OpenAIEngine(UpstreamPart):
+class OpenAIEngine(FarPart):
     """A server with OpenAI's API, on this machine or another."""
 
     type: Literal["openai"]

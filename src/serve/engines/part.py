@@ -46,3 +46,11 @@ class UpstreamPart(ModelPart):
     """Failures in a row after which the engine is left alone for a while."""
     rest: float = Field(default=10, gt=0)
     """Seconds that it is left alone; then one request tries it."""
+
+
+class FarPart(UpstreamPart):
+    """A model on a server that is not ours."""
+
+    probe: float | None = Field(default=15, ge=0.1)
+    """Seconds without an answer after which the server is asked whether it is there, for its list of models or its version, which
+    cost nothing; null never asks. One that is down is passed over where another model is in line."""

@@ -17,8 +17,11 @@ from src.serve.request import CHAT, COMPLETIONS, EMBEDDINGS, Call, UnavailableEr
 
 BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 """Statuses after which another try, or another engine, may answer."""
+AWAY = frozenset((502, 503, 504))
+"""Statuses by which a proxy, or a server that is still loading, says that there is no engine."""
 LARGEST = 64 << 20  # bytes of an answer that comes whole
 NEAR = 2.0  # seconds that a try waits at most before the next
+PROBE = 5.0  # seconds that a probe may take
 _ERROR = re.compile(rb'\s*(?:event: ?error|(?:data: ?)?\{\s*"error"\s*:)')
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "mlx"}
 
@@ -27,6 +30,8 @@ class Upstream:
     """Passes calls on to a server."""
 
     paths = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
+    probed = "/models"
+    """What is asked for to find out whether the server is there: it costs nothing anywhere."""
 
     def __init__(
         self, part: UpstreamPart, *, url: str, name: str, model: str | None = None, key: str | None = None, longest: int | None = None
@@ -69,6 +74,24 @@ class Upstream:
         """End."""
         if self._client:
             await self._client.close()
+
+    async def probe(self) -> str | None:
+        """What speaks against the server's being there, or nothing.
+
+        Raises:
+            TimeoutError: Where it is silent: busy, stuck, or switched off.
+        """
+        if self._client is None or self._client.closed:
+            return None
+        try:
+            # where there is no such path, or the key is wrong, there still is a server
+            response = await self._client.send("GET", self._root + self.probed, patience=PROBE)
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):
+            return "cannot be reached"
+        response.leave()  # its answer may be long
+        return f"answered {response.status}" if response.status in AWAY else None
 
     async def ask(self, call: Call) -> Reply:
         """Pass a call on, again where that may help and nothing has come yet.

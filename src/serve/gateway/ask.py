@@ -56,6 +56,8 @@ async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) 
     failure: RequestError | None = None
     for name in decision.to:
         model = gateway.models[name]
+        if model.down and not all(gateway.models[other].down for other in decision.to):
+            continue
         try:
             reply = await _held(gateway, model, call)
         except UnavailableError as error:

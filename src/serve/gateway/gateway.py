@@ -137,7 +137,7 @@ class Gateway:
     @property
     def state(self) -> str:
         """`ready`, `degraded` where some models are not, or what the first one is where none is."""
-        states = [model.engine.state for model in self.models.values()]
+        states = [model.state for model in self.models.values()]
         return "degraded" if "ready" in states and set(states) != {"ready"} else states[0]
 
     @property

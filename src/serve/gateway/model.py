@@ -43,3 +43,10 @@ class Model:
     tally: Tally = field(default_factory=Tally)
     drained: bool = False
     """Whether it takes nothing new: an administrator has it end what it is at."""
+    down: str = ""
+    """What a probe found against its engine, where it is far away; nothing where it is there, or was not looked for."""
+
+    @property
+    def state(self) -> str:
+        """The engine's, `drained`, or `down`."""
+        return "drained" if self.drained else "down" if self.down else self.engine.state

@@ -94,8 +94,7 @@ class Bank:
         """
         if not self.catalogue or not question.strip():
             return []
-        hits = self.store.search(self.embedded.question(question) if vector is None else vector, k)
-        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+        return self._nearest(self.embedded.question(question) if vector is None else vector, k)
 
     def recall(
         self,
@@ -121,7 +120,7 @@ class Bank:
             StoreError: Where store or embedder fail: go on without memory.
         """
         core = self._core(int(budget * _CORE_SHARE), count)
-        found = [each.chunk for each in self.search(question, k, vector) if each.chunk.file not in core]
+        found = self._different(question, k, core, vector) if k and self.catalogue and question.strip() else []
         passages = [Passage(file, text) for file, text in core.items()] + [Passage(chunk.source, chunk.text) for chunk in found]
         return quote(passages, budget=budget, count=count, special=special)
 
@@ -130,6 +129,22 @@ class Bank:
         self.store.close()
         self.embedded.close()
         self.lock.release()
+
+    def _nearest(self, vector: Vector, k: int) -> list[Found]:
+        hits = self.store.search(vector, k)
+        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+
+    def _different(self, question: str, k: int, known: Collection[str], vector: Vector | None) -> list[Chunk]:
+        """The `k` nearest that say different things, outside of known files: a passage that is there many times crowds out no other."""
+        unit, wanted = self.embedded.question(question) if vector is None else vector, 2 * k
+        while True:
+            found = self._nearest(unit, wanted)
+            said: dict[str, Chunk] = {}
+            for chunk in (each.chunk for each in found if each.chunk.file not in known):
+                said.setdefault(" ".join(chunk.text.casefold().split()), chunk)
+            if len(said) >= k or wanted >= len(self.catalogue):
+                return list(said.values())[:k]
+            wanted *= 4
 
     def _core(self, room: int, count: Callable[[str], int]) -> dict[str, str]:
         """Core files that go in whole, by name, in Cline's order."""

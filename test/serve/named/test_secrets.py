@@ -81,6 +81,64 @@ def test_redact_leaves_no_canary(canaries, text):
     assert not any(each in redact(text.format(each)) for each in canaries)
 
 
+CRASHES = {
+    "process": "raise ValueError(f'no answer of {SECRET}')",
+    "thread": "import threading; each = threading.Thread(target=lambda: int(SECRET)); each.start(); each.join()",
+    "task nobody looks at": (
+        "import asyncio, gc\n"
+        "async def broken(): raise ValueError(SECRET)\n"
+        "async def main():\n"
+        "    asyncio.ensure_future(broken())\n"
+        "    await asyncio.sleep(0.01)\n"
+        "    gc.collect()\n"
+        "asyncio.run(main())"
+    ),
+    "log of a library": "import logging; logging.getLogger('aiohttp.client').error('sent %s', SECRET)",
+}
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_crash_dump_tells_no_secret(canaries, name):
+    start = "import os\nfrom src.core.log import console\nconsole()\nSECRET = os.environ['UPSTREAM_API_KEY']\n"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    told = subprocess.run([sys.executable, "-c", start + CRASHES[name]], capture_output=True, text=True, check=False, env=env).stderr
+    assert "***" in told and not any(each in told for each in canaries), told
+
+
+FULL = """
+import json, resource
+from pathlib import Path
+from src.core.log import console
+from src.serve.access.audit import AuditLog
+from src.serve.access.conversations import Conversations, LogConversations
+console()
+log = AuditLog(Path("audit"), key=None, fsync="never")
+kept = Conversations(LogConversations(consent=True, pii=False), Path("kept"))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+refused = 0
+for room in (1500, 2900, soft):  # as a disk that fills up, and again once there is room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    for number in range(20):
+        kept.keep("ann", f"r{number}", [{"role": "user", "content": "Is it lit? " * 5}], "Yes.")
+        try:
+            log.write({"event": "request", "number": number})
+        except OSError:
+            refused += 1
+log.close()
+print(refused)
+"""
+
+
+def test_log_disk_full_tears_no_line_and_goes_on_once_there_is_room(tmp_path):
+    """A conversation that finds no room is not kept, and that is told; a line of the audit log that finds none lets nothing be answered."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONDONTWRITEBYTECODE": "1"}  # its files would be cut off too
+    ran = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
+    assert ran.returncode == 0 and int(ran.stdout) > 10, ran.stderr
+    rows = [json.loads(line) for path in (tmp_path / "kept").iterdir() for line in path.read_text().splitlines()]
+    assert 20 < len(rows) < 60 and ran.stderr.count("a conversation was not kept: ") == 60 - len(rows)
+    assert verify(tmp_path / "audit", None).faults == []
+
+
 WRITER = """
 import sys
 from pathlib import Path
