@@ -132,6 +132,11 @@ async def slow_a_little(it: Request) -> None:
         await well(it)
 
 
+async def slow_stream(it: Request) -> None:
+    await it.stream(it.good(), pause=0.15)
+    await it.end()
+
+
 async def head_then_silent(it: Request) -> None:
     await it.head(kind="text/event-stream" if it.streamed else "application/json")
     await asyncio.sleep(3600)
