@@ -123,12 +123,11 @@ class Answer:
             if self.complete:
                 return b""
             await self.wait()
-        data = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
-        self.pieces.clear()
-        self.size = 0
-        if self._connection:
+        pieces, self.pieces = self.pieces, []
+        if self.size > FULL and self._connection:
             self._connection.go_on()
-        return data
+        self.size = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def leave(self) -> None:
         """Have no more of it: where it is not whole the server is told by the connection's end."""

@@ -132,6 +132,7 @@ class Remembering:
             append=request["append"],
             largest=int(self.config.max_file_mb * 1e6),
             note=int(self.config.max_note_kb * 1e3),
+            seal=bank.seal,
         )
         return {"file": file, **self._reload(bank, {})}
 
