@@ -104,7 +104,7 @@ def test_while_the_engine_is_not_there_clients_are_told_when_to_come_back(web, e
 
 
 def test_an_engine_that_just_died_is_503_as_well(web, engine):
-    beside = engine()
+    beside = engine(restarts=0)
     with web.running(beside) as address:
         ready(web, address)
         os.kill(beside._launcher.pid, signal.SIGKILL)
