@@ -41,7 +41,9 @@ def embedding(web, tmp_path_factory):
     part = OpenAIEngine(type="openai", url=f"http://127.0.0.1:{port}/v1", model="m", probe=0.5)
     engine = part.open(None, name="minilm", max_new_tokens=None, log=folder / "unused.log")
     key = Keys(folder).create(name="ann", role="user", days=None)[1]
-    guard = open_guard(Access.model_validate({"roles": {"user": {"models": ["minilm"]}}}), folder)
+    guard = open_guard(
+        Access.model_validate({"roles": {"user": {"routes": ["/v1/embeddings", "/v1/chat/completions"], "models": ["minilm"]}}}), folder
+    )
     with Launcher(command, port=port, log=folder / "vllm.log", environment=environment) as launcher:
         launcher.wait()
         gateway = Gateway({"minilm": Model("minilm", engine, part)}, cache=Cache().open())

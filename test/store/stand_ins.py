@@ -1,7 +1,9 @@
 """Loopback servers that answer as Qdrant and ArangoDB document it, as far as the stores ask them; run as a script too."""
 
 import argparse
+import contextlib
 import json
+import socket
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,8 +26,24 @@ class StandIn(ThreadingHTTPServer):
         self.asked = []
         """Method, path, body and headers of each request."""
         self.indexes = []
+        self.connections = set()
         self.broken = False
         """Whether it answers 500 to everything."""
+
+    def gone(self):
+        """Listen no longer and end all connections, as a process that was killed."""
+        self.socket.close()
+        for each in list(self.connections):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
 
     @property
     def url(self):

@@ -67,7 +67,7 @@ class Metrics:
         """Count tokens; a model that clients made up counts as another."""
         known = self._spent.get(model)
         if known is None:
-            told = model if model in self.gateway.names else OTHER
+            told = model if model in self.gateway.names or model in self.gateway.gone else OTHER
             known = (self._tokens.labels(told, "prompt"), self._tokens.labels(told, "completion"))
             if told == model:
                 self._spent[model] = known
@@ -102,8 +102,8 @@ class Metrics:
         if self.gateway.cache is not None:
             self._counted(self._cache.labels("hit"), self.gateway.cache.hits)
             self._counted(self._cache.labels("miss"), self.gateway.cache.misses)
-        for name, model in self.gateway.models.items():
-            state = model.state
+        for name, model in {**self.gateway.gone, **self.gateway.models}.items():
+            state = model.state if name in self.gateway.models else "unloaded"
             self._up.labels(name).set(state == "ready")
             for each in {state} | {known for of, known in self._states if of == name}:
                 self._state.labels(name, each).set(each == state)

@@ -10,7 +10,8 @@ from src.serve.engines.client import Response, UnreachableError
 from src.serve.engines.ollama_lines import Lines
 from src.serve.engines.ollama_wire import Events, chat_request, embed_request, embedded
 from src.serve.engines.ollama_wire import whole as whole_answer
-from src.serve.engines.upstream import BUSY, Upstream, whole
+from src.serve.engines.upstream import BUSY, Upstream
+from src.serve.engines.whole import whole
 from src.serve.reply import SSE, Reply, Shape
 from src.serve.request import CHAT, EMBEDDINGS, Call, RequestError, UnavailableError, spelt
 
@@ -40,7 +41,7 @@ class OllamaUpstream(Upstream):
             name: What clients call the model.
             longest: Tokens that an answer may have; unbounded if None.
         """
-        super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest)
+        super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest, counts=False)
         self.on_demand = False
         """Whether `load` and `unload` decide when it is loaded, and no time of Ollama's."""
         self._context: dict[str, Any] = {"options": {"num_ctx": part.context}} if part.context else {}

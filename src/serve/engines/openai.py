@@ -26,6 +26,8 @@ class OpenAIEngine(FarPart):
     """Name of the model, as that server knows it."""
     key_env: Annotated[str | None, Cosmetic()] = None
     """Environment variable with the key for that server; none is sent if unset."""
+    count_tokens: bool | None = None
+    """Whether vLLM or llama.cpp is asked how many tokens a long prompt has (/tokenize); only a server that takes no key if unset."""
 
     def open(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Engine":
         """Prepare; fails where the key is missing."""
@@ -33,4 +35,6 @@ class OpenAIEngine(FarPart):
 
         del trained, log  # it is there already, and logs where it runs
         key = secret(self.key_env, f"the key for {self.url}") if self.key_env else None
-        return Upstream(self, url=self.url, name=name, model=self.model, key=key, longest=self.max_new_tokens or max_new_tokens)
+        counts = self.count_tokens if self.count_tokens is not None else key is None
+        longest = self.max_new_tokens or max_new_tokens
+        return Upstream(self, url=self.url, name=name, model=self.model, key=key, longest=longest, counts=counts)

@@ -226,9 +226,10 @@ class _Connection(asyncio.Protocol):
             self._fail(TimeoutError())
 
     def _fail(self, error: BaseException) -> None:
-        if self._answer and not self._answer.complete:
-            self._answer.error = error
-            self._answer.wake()
+        if self._answer:
+            if not self._answer.complete:
+                self._answer.error = error
+            self._answer.wake()  # one that is whole too: its last bytes may have come with what is none of it
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -41,6 +41,10 @@ class Model:
     tokenizer: Path | None = None
     """Folder of its tokenizer, by which prompts are counted."""
     tally: Tally = field(default_factory=Tally)
+    folder: Path | None = None
+    """The training behind it."""
+    within: str | None = None
+    """The model whose process it is part of, where it is an adapter: that one is loaded and unloaded."""
     drained: bool = False
     """Whether it takes nothing new: an administrator has it end what it is at."""
     down: str = ""

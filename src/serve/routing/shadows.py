@@ -41,8 +41,8 @@ class ShadowTraffic:
     def send(self, gateway: Gateway, name: str, call: Call) -> None:
         """Send a copy to a model, if there is room for it and nothing has to be loaded."""
         counts = self.counts.setdefault(name, Counts())
-        loaded = gateway.residency is None or gateway.residency.is_loaded(name)
         model = gateway.models[name]
+        loaded = gateway.residency is None or gateway.residency.is_loaded(model.within or name)
         if not loaded or model.down or len(self._tasks) >= self.settings.most or call.path not in model.engine.paths:
             counts.left_out += 1
             return
@@ -62,7 +62,7 @@ class ShadowTraffic:
         try:
             async with asyncio.timeout(self.settings.timeout), AsyncExitStack() as holding:
                 if gateway.residency:
-                    await holding.enter_async_context(gateway.residency.hold(name))
+                    await holding.enter_async_context(gateway.residency.hold(model.within or name))
                 copy = call.with_system(model.system)
                 if gateway.budget:
                     copy, _ = await gateway.budget.fit(copy, model)

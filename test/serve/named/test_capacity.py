@@ -156,6 +156,23 @@ def test_cancel_while_queued_asks_nobody_and_holds_no_place(web):
         clients[0].close()
 
 
+def test_graceful_end_lets_streams_come_to_theirs(web):
+    """SIGTERM sets what is set here (test_serve.py sends it): nothing new is taken, and what is told is told to its end."""
+    with faulty.Faulty(mood="slow_stream").running() as upstream:
+        config = ServeConfig.model_validate({"engine": None, "models": {"m": {"type": "openai", "url": upstream.url, "model": "m"}}})
+        told = []
+        with web.running(open_gateway(config, None, project="test", output=Path(), beside={})) as address:
+            client = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
+            client.request("POST", CHAT, json.dumps(web.chat(model="m", stream=True)), {"content-type": "application/json"})
+            response = client.getresponse()
+            first = response.read1(100)
+            reading = threading.Thread(target=lambda: told.append(response.read()))
+            reading.start()
+        reading.join(20)
+        client.close()
+    assert b"data:" in first and b"[DONE]" not in first and told[0].endswith(b"data: [DONE]\n\n")
+
+
 SETTINGS = """
 name: test
 serve:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from src.serve.beside.answering import Refused
 from src.serve.embedding.embedder import Hashing
 from src.serve.memory import Memory
 from src.serve.memory.process import Remembering
 from src.store.failure import StoreError
 from src.store.numpy import Numpy
+
+from ...store import stand_ins  # noqa: TID252 (one stand-in for a store wherever it stands)
 
 BANK = Path("bank")
 INJECTIONS = {
@@ -174,3 +177,50 @@ def test_memory_that_is_ill_says_unavailable_and_why(bank, monkeypatch, fault):
     assert getattr(answer, "why", "") == "unavailable" and "Traceback" not in json.dumps(state)
     if other:
         other.close()
+
+
+def test_store_that_is_a_server_and_is_gone_is_done_without_and_comes_back(bank):
+    pytest.importorskip("qdrant_client", reason="needs the extra qdrant")
+    from src.store.qdrant import Qdrant
+
+    (bank / "notes.md").write_text("# Lamp\nThe lamp is lit.\n")
+
+    async def scene():
+        with stand_ins.serving(stand_ins.qdrant) as server:
+            port = server.server_port
+            config = Memory(folder=BANK, store=Qdrant(url=server.url, timeout=2), embedder=Hashing(), watch=0.05)
+            remembering = Remembering(config, "test")
+            keeping = asyncio.create_task(remembering.keep())
+            try:
+                await until(remembering, "ready")
+                before = await asked(remembering)
+                server.gone()
+                gone = await asked(remembering)
+                await until(remembering, "unavailable")
+            except BaseException:
+                keeping.cancel()
+                raise
+        try:
+            with stand_ins.serving(stand_ins.qdrant, port):  # empty, as a server whose disk was lost
+                await until(remembering, "ready")
+                return before, gone, await asked(remembering)
+        finally:
+            keeping.cancel()
+            remembering.close()
+
+    before, gone, after = asyncio.run(scene())
+    assert before == after == ["notes.md > Lamp"] and gone == "unavailable"
+
+
+async def asked(remembering):
+    """The sources of an answer, or why there is none."""
+    try:
+        return (await remembering.handle({"within": 10, **RECALL}))["sources"]
+    except Refused as refused:
+        return refused.why
+
+
+async def until(remembering, state):
+    async with asyncio.timeout(30):
+        while (await remembering.handle({"do": "state"}))["state"] != state:
+            await asyncio.sleep(0.02)
