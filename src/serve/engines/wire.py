@@ -277,7 +277,7 @@ class _Connection(asyncio.Protocol):
         if error is None and answer.headed and not {"content-length", "transfer-encoding"} & answer.headers.keys():
             answer.complete = True
         else:
-            answer.error = answer.error or ConnectionError("the server ended the connection")
+            answer.error = answer.error or ConnectionResetError("the server ended the connection")
         answer.wake()
 
     def on_message_begin(self) -> None:
