@@ -186,24 +186,30 @@ class OllamaUpstream(Upstream):
             MlxError: Where Ollama is not there or speaks oddly (a refused connection: ConnectionError).
             RequestError: Where it refuses.
         """
-        if self._client is None or self._client.closed:
-            raise MlxError(f"{self.name} is {self.state}")
         try:
             async with asyncio.timeout(seconds):
-                response = await self._client.send(
-                    "GET" if body is None else "POST", self._root + path, b"" if body is None else spelt(body), patience=seconds or _LOADED
-                )
                 try:
-                    if response.status != 200:
-                        raise await self._failure(response)
-                    found = json.loads(await whole(response))
-                finally:
-                    response.leave()
+                    found = await self._once(path, body, seconds)
+                except ConnectionResetError:  # kept open by its own word, and ended all the same: all of this may be asked twice
+                    found = await self._once(path, body, seconds)
         except UnreachableError:
             raise AbsentError(f"no Ollama at {self.url}", "start it with `ollama serve`, or set OLLAMA_BASE_URL") from None
         except (TimeoutError, OSError, ValueError):
             raise MlxError(f"Ollama at {self.url} does not answer {path}", "look at its log") from None
         return found if isinstance(found, dict) else {}
+
+    async def _once(self, path: str, body: dict[str, Any] | None, seconds: float | None) -> Any:
+        if self._client is None or self._client.closed:
+            raise MlxError(f"{self.name} is {self.state}")
+        method, data = ("GET", b"") if body is None else ("POST", spelt(body))
+        response = await self._client.send(method, self._root + path, data, patience=seconds or _LOADED)
+        try:
+            if response.status != 200:
+                raise await self._failure(response)
+            lines = (await whole(response)).split(b"\n")  # to load a model is an answer too, and may come in pieces
+            return json.loads(next((line for line in reversed(lines) if line.strip()), b""))
+        finally:
+            response.leave()
 
 
 class AbsentError(MlxError, ConnectionError):
