@@ -7,7 +7,9 @@ FROM python:3.13.9-slim-trixie AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH
 RUN groupadd --gid 10001 mlx \
     && useradd --uid 10001 --gid mlx --no-create-home --home-dir /srv/mlx --shell /usr/sbin/nologin mlx \
-    && install -d -o mlx -g mlx /srv/mlx /srv/mlx/data /srv/mlx/keys /srv/mlx/log /srv/mlx/checkpoint
+    && install -d -o mlx -g mlx /srv/mlx \
+    && install -d -m 0700 -o mlx -g mlx /srv/mlx/keys \
+    && install -d -m 2775 -o mlx -g mlx /srv/mlx/data /srv/mlx/log /srv/mlx/checkpoint
 
 FROM base AS build
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=/opt/venv

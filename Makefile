@@ -2,6 +2,9 @@
 PROFILES ?= ollama
 COMPOSE = docker compose $(addprefix --profile ,$(PROFILES))
 ALL = docker compose --profile '*'
+# whose notebooks Jupyter writes
+export DEV_UID := $(shell id -u)
+export DEV_GID := $(shell id -g)
 .DEFAULT_GOAL := help
 .PHONY: help secrets up dev jupyter test logs down clean
 

@@ -1,10 +1,11 @@
 """The fault drill: every way an upstream can fail, and kill -9 of each part under load; what clients saw, as tables in Markdown.
 
     python python_script/drill_faults.py faults        # each mood of test/servers/faulty.py, alone and with a second engine behind
-    python python_script/drill_faults.py kills         # kill -9 of an engine, a gateway, Redis and the store of the memory, under load
+    python python_script/drill_faults.py kills         # kill -9 of an engine, a gateway, Redis, the memory, the store behind it; under load
 
 Everything runs on this machine, on free ports: the gateway as `mlx serve` in processes of its own, engines that fail as told.
-`kills` wants redis-server; nginx stands before two gateways where it is installed.
+`kills` wants redis-server; nginx stands before two gateways where it is installed. The store is a stand-in that speaks as a Qdrant server
+does, and has forgotten everything when it comes back.
 """
 
 import argparse
@@ -109,9 +110,11 @@ async def ask(session, url, *, stream, user="", model="drill", headers=None):
     try:
         async with session.post(url + CHAT, json=body, headers=headers) as response:
             text = await response.text()
+            bare = response.headers.get("x-mlx-memory") == "unavailable"
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return f"connection: {type(error).__name__}", time.monotonic() - start
-    return told(response.status, text, stream), time.monotonic() - start
+    what = told(response.status, text, stream)
+    return f"{what} without memory, and saying so" if bare else what, time.monotonic() - start
 
 
 def told(status: int, text: str, stream: bool) -> str:
@@ -202,7 +205,7 @@ async def under_load(url, key, seconds, happen) -> tuple[Counter, list[str], flo
             users.append(user)
             what, _ = await ask(session, url, stream=turn % 2 == 0, user=user, headers=headers)
             outcomes[what] += 1
-            if what == "answer":
+            if what.startswith("answer") and "then" not in what:
                 good.append(time.monotonic())
             else:
                 await asyncio.sleep(0.05)
@@ -241,12 +244,12 @@ def stops(parts: Parts, name: str, wait: float):
     return happen
 
 
-def child(parts: Parts, what: str, wait: float):
-    """A process that the gateway with workers and memory started is killed."""
+def child(parts: Parts, gateway: str, what: str, wait: float):
+    """A process that a gateway with workers and memory started is killed."""
 
     async def happen() -> None:
         await asyncio.sleep(wait)
-        children = psutil.Process(parts.running["gateway-c"].pid).children(recursive=True)
+        children = psutil.Process(parts.running[gateway].pid).children(recursive=True)
         next(each for each in children if what in each.cmdline()).kill()
 
     return happen
@@ -282,22 +285,41 @@ async def kills(parts: Parts, seconds: float) -> None:
     cases += [("an engine stopped, not dead", stops(parts, "first", seconds / 4))]
     cases += [("a gateway of two", dies(parts, "gateway-b", seconds / 4))] if url not in (a, b) else []
     cases += [("Redis", dies(parts, "redis", seconds / 4))]
-    memory = {"folder": str(bank), "store": {"type": "numpy"}, "embedder": {"type": "hashing"}}
+    memory = {"folder": str(bank), "store": {"type": "numpy"}, "embedder": {"type": "hashing"}, "watch": 1}
     many = parts.gateway("gateway-c", {**settings, "workers": 2, "memory": memory}, **address)
+    store = free_port()
+    parts.start("store", [sys.executable, str(ROOT / "test/store/stand_ins.py"), "qdrant", "--port", str(store)], store)
+    server = {"type": "qdrant", "url": f"http://127.0.0.1:{store}"}
+    served = parts.gateway("gateway-d", {**settings, "workers": 2, "memory": {**memory, "store": server}}, **address)
     rows = [(name, url, happen) for name, happen in cases]
-    rows.append(("a worker of two", many, child(parts, "src.serve.worker", seconds / 4)))
-    rows.append(("the memory's process", many, child(parts, "src.serve.memory.process", seconds / 4)))
+    rows.append(("a worker of two", many, child(parts, "gateway-c", "src.serve.worker", seconds / 4)))
+    rows.append(("the memory's process", many, child(parts, "gateway-c", "src.serve.memory.process", seconds / 4)))
+    rows.append(("the store behind the memory, a server", served, dies(parts, "store", seconds / 4)))
+    for where in (many, served):
+        await remembers(where, key)
     for name, where, happen in rows:
         doubled = await row(name, where, key, seconds, happen, (first, second))
         if doubled:
             raise SystemExit(f"{doubled} questions were asked twice of one engine")
 
 
+async def remembers(url: str, key: str) -> None:
+    """Wait until a gateway's memory is there: its process takes as long as its libraries to import."""
+    async with aiohttp.ClientSession(headers={"authorization": f"Bearer {key}"}) as session:
+        for _ in range(600):
+            async with session.get(url + "/health/ready") as response:
+                if (await response.json())["memory"] == "ready":
+                    return
+            await asyncio.sleep(0.1)
+    raise SystemExit(f"the memory of {url} does not get ready")
+
+
 async def row(name, url, key, seconds, happen, engines) -> int:
     """One row of the table; how many questions were asked twice of one engine."""
     async with aiohttp.ClientSession() as session:
         for engine in engines:
-            await session.post(engine + "/mood", data="slow_a_little")
+            async with session.post(engine + "/mood", data="slow_a_little"):
+                pass
     outcomes, users, gap = await under_load(url, key, seconds, happen)
     twice = 0
     async with aiohttp.ClientSession() as session:
@@ -306,7 +328,8 @@ async def row(name, url, key, seconds, happen, engines) -> int:
                 async with session.get(engine + "/seen") as response:
                     counts = Counter(each for each in (await response.json())["ids"] if each in set(users))
                     twice += sum(count > 1 for count in counts.values())
-            await session.post(engine + "/forget")
+            async with session.post(engine + "/forget"):
+                pass
     lost = len(users) - sum(outcomes.values())
     shown = ", ".join(f"{count:,} {what}" for what, count in outcomes.most_common())
     print(f"| {name} | {len(users):,} | {shown}{f', {lost} LOST' if lost else ''} | {gap:.2f} s | {twice} |")

@@ -2,6 +2,7 @@
 
 uv run mlx run config/quickstart.yaml             # makes the model that both serve
 uv run python python_script/show_residency.py [--requests 50] [--clients 25]
+VLLM_EXECUTABLE=.venv-vllm/bin/vllm uv run python python_script/show_residency.py --engine vllm --requests 12 --clients 6
 
 Exits with 1 where an answer was cut or refused, or both engines were alive at once.
 """
@@ -9,6 +10,7 @@ Exits with 1 where an answer was cut or refused, or both engines were alive at o
 import argparse
 import http.client
 import json
+import os
 import random
 import subprocess
 import sys
@@ -25,10 +27,14 @@ from src.llm.launcher import free_port
 NAMES = ("show_a", "show_b")
 
 
-def project(trained: Path) -> dict[str, object]:
+def project(trained: Path, engine: str) -> dict[str, object]:
     """A gateway over two engines that take a GB each, on a GB and a half."""
     words = ["-m", "src", "serve", "config/quickstart.yaml", f"serve.input={trained}", "serve.page=false", "serve.port={port}"]
-    models = {name: {"type": "process", "command": [sys.executable, *words, f"name={name}"], "ram_gb": 1} for name in NAMES}
+    models: dict[str, dict[str, object]] = {
+        name: {"type": "process", "command": [sys.executable, *words, f"name={name}"], "ram_gb": 1} for name in NAMES
+    }
+    if engine == "vllm":
+        models = {name: {"type": "vllm", "model": str(trained), "max_model_len": 256, "ram_gb": 1} for name in NAMES}
     return {
         "name": "show",
         "serve": {"engine": None, "page": False, "models": models, "request_timeout": 1800, "residency": {"ram_gb": 1.5, "wait": 1500}},
@@ -36,7 +42,7 @@ def project(trained: Path) -> dict[str, object]:
 
 
 class Witness(threading.Thread):
-    """Looks at the engines' processes, five times a second."""
+    """Looks at the engines' processes, five times a second. An engine is a group of processes: it and all its children."""
 
     def __init__(self, gateway: int) -> None:
         super().__init__(daemon=True)
@@ -49,19 +55,21 @@ class Witness(threading.Thread):
     def run(self) -> None:
         """Look until it is over."""
         while not self.ended.wait(0.2):
-            alive = []
+            groups: dict[int, float] = {}
             for child in self.gateway.children(recursive=True):
                 try:
-                    words, size = child.cmdline(), child.memory_info().rss / 1e6
-                except psutil.Error:
+                    group, words, size = os.getpgid(child.pid), child.cmdline(), child.memory_info().rss / 1e6
+                    if child.status() == psutil.STATUS_ZOMBIE:
+                        continue
+                except (psutil.Error, ProcessLookupError):
                     continue
-                for name in NAMES:
-                    if f"name={name}" in words and child.status() != psutil.STATUS_ZOMBIE:
-                        alive.append(size)
-                        if child.pid not in self.pids[name]:
-                            self.pids[name].append(child.pid)
-            self.most = max(self.most, len(alive))
-            self.peak = max(self.peak, sum(alive))
+                name = next((name for name in NAMES if any(word == f"name={name}" or word.startswith(f"{name}=") for word in words)), None)
+                if name and group not in self.pids[name]:
+                    self.pids[name].append(group)
+                if any(group in pids for pids in self.pids.values()):
+                    groups[group] = groups.get(group, 0.0) + size
+            self.most = max(self.most, len(groups))
+            self.peak = max(self.peak, sum(groups.values()))
 
 
 def asked(port: int, name: str, number: int) -> tuple[bool, float]:
@@ -89,12 +97,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=50)
     parser.add_argument("--clients", type=int, default=25)
+    parser.add_argument("--engine", choices=("mlx", "vllm"), default="mlx")
     parser.add_argument("--trained", type=Path, default=Path("checkpoint/quickstart/train"))
     options = parser.parse_args()
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "show.yaml"
-        file.write_text(yaml.safe_dump(project(options.trained)))
+        file.write_text(yaml.safe_dump(project(options.trained, options.engine)))
         gateway = subprocess.Popen([sys.executable, "-m", "src", "serve", str(file), f"serve.port={port}"])
         try:
             return shown(gateway.pid, port, options)

@@ -40,27 +40,56 @@ def reindex(
         typer.echo(f"left out: {reason}")
 
 
+@memory.command()
+def seal(file: Annotated[str, typer.Argument(help="A note, by its path in the memory's folder.")], arguments: Arguments = None) -> None:
+    """Seal a readable note with the key in MLX_MEMORY_KEY; answers draw on it as before."""
+    _changed(file, arguments, to_sealed=True)
+
+
+@memory.command()
+def unseal(file: Annotated[str, typer.Argument(help="A note, by its path in the memory's folder.")], arguments: Arguments = None) -> None:
+    """Make a sealed note readable again."""
+    _changed(file, arguments, to_sealed=False)
+
+
+def _changed(file: str, arguments: list[str] | None, *, to_sealed: bool) -> None:
+    from src.serve.memory.sealed import ENDING, sealed_file, unsealed_file
+
+    settings, _ = _memory(arguments)
+    key = settings.seal()
+    if key is None:
+        raise MlxError(f"{settings.key_env} is not set", "mlx token secret makes one; add the line it prints to .env, under this name")
+    made = (sealed_file if to_sealed else unsealed_file)(settings.folder / file.removesuffix(ENDING), key)
+    typer.echo(f"{made}: {'sealed' if to_sealed else 'readable'}")
+
+
+def _memory(arguments: list[str] | None) -> tuple["Memory", str]:
+    """The settings of the memory, and the project's name."""
+    project = opened(arguments, check_inputs=False)
+    settings: Memory | None = getattr(project.section("serve"), "memory", None)
+    if settings is None:
+        raise MlxError(f"{project.file}: has no serve.memory", "add serve: {memory: {folder: memory_bank}} to it")
+    return settings, project.name
+
+
 def _asked(arguments: list[str] | None, do: str, *, anew: bool = False, **what: Any) -> dict[str, Any]:
     """Ask the process of a server that runs, else open the memory here."""
     from src.core.stage import folder
     from src.serve.beside.keeper import answers
     from src.serve.memory.link import SOCKET
 
-    project = opened(arguments, check_inputs=False)
-    settings: Memory | None = getattr(project.section("serve"), "memory", None)
-    if settings is None:
-        raise MlxError(f"{project.file}: has no serve.memory", "add serve: {memory: {folder: memory_bank}} to it")
-    socket = folder(project.name, "serve") / SOCKET
+    settings, name = _memory(arguments)
+    socket = folder(name, "serve") / SOCKET
     running = answers(socket)
     if anew and running:
         raise MlxError("a server has this memory open", "end it first")
     if running:
         return _of_server(socket, do, what)
     if anew:
-        import shutil
+        from src.serve.memory.sealed import clear
 
-        shutil.rmtree(settings.index or Path("data") / project.name / "memory", ignore_errors=True)
-    return _here(settings, project.name, do, what)
+        clear(settings.index or Path("data") / name / "memory", "embedded", "sealed")
+    return _here(settings, name, do, what)
 
 
 def _of_server(socket: Path, do: str, what: dict[str, Any]) -> dict[str, Any]:

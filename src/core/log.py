@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from src.core.crash import redacted_crashes
 from src.core.secrets import Redact
 
 ROOT = logging.getLogger("mlx")
@@ -29,7 +30,8 @@ class ConsoleHandler(logging.Handler):
 
 
 def console(level: str = "INFO") -> None:
-    """Let the log speak on the console."""
+    """Let the log speak on the console; from then on neither it nor a crash tells a secret."""
+    redacted_crashes()
     for old in [each for each in ROOT.handlers if isinstance(each, ConsoleHandler)]:
         ROOT.removeHandler(old)
     handler = ConsoleHandler(level)

@@ -1,19 +1,27 @@
-"""How `vllm serve` is called for a base model with a LoRA adapter, and where its executable is."""
+"""How `vllm serve` is called for a base model with LoRA adapters, and where its executable is."""
 
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from src.core.errors import MlxError
 
-ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
 """What the engine is told through its environment: it phones nobody."""
+LOADS_ADAPTERS = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
+"""Environment variable that lets whoever reaches the engine load and unload adapters; off unless it is asked for."""
+SLEEPS = "VLLM_SERVER_DEV_MODE"
+"""Environment variable that opens the routes by which the engine is put to sleep and woken, among others."""
+NOWHERE = "nowhere.invalid"
+"""The only host from which the engine fetches images, and there is none of that name: clients send them, nothing inside is asked for."""
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
 """What suits a small model on a machine without a GPU: a GB for the cache, and no thread of ours pushed off its core."""
+USUAL_RANK = 16
+"""The LoRA rank that vLLM has room for by itself."""
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks that vLLM has room for."""
 _PARSERS = (("<function=", "qwen3_coder"), ("<tool_call>", "hermes"), ("[TOOL_CALLS]", "mistral"), ("<|python_tag|>", "llama3_json"))
@@ -57,18 +65,22 @@ def command(
     max_new_tokens: int | None,
     max_model_len: int | None = None,
     gpu_memory_utilization: float | None = None,
+    quantization: str | None = None,
+    tensor_parallel: int = 1,
+    data_parallel: int = 1,
+    loras: Iterable[str] | None = None,
     extra: Iterable[str] = (),
 ) -> list[str]:
     """Spell the command that serves `adapter` on `base`, or `base` alone, as the model `name`, with the training's tokenizer and template.
 
-    `extra` comes last, so that it wins.
+    `loras` are the words of `lora_words`, where there are more adapters than this one; `extra` comes last, so that it wins.
     """
     made = [program, "serve", base, "--host", "127.0.0.1", "--port", str(port), "--tokenizer", tokenizer.as_posix(), "--dtype", dtype]
-    if adapter:
-        made += ["--enable-lora", "--lora-modules", f"{name}={adapter.as_posix()}", "--max-lora-rank", str(lora_rank(adapter))]
-    else:
+    if not adapter:
         made += ["--served-model-name", name]
-    made += ["--generation-config", "vllm"]
+    if adapter or loras:
+        made += loras or lora_words({name: adapter} if adapter else {})
+    made += ["--generation-config", "vllm", "--allowed-media-domains", NOWHERE]
     if max_new_tokens:
         made += ["--override-generation-config", json.dumps({"max_new_tokens": max_new_tokens})]
     if tool_parser:
@@ -77,16 +89,42 @@ def command(
         made += ["--max-model-len", str(max_model_len)]
     if gpu_memory_utilization:
         made += ["--gpu-memory-utilization", str(gpu_memory_utilization)]
-    return [*made, *extra]
+    return [*made, *_spread(quantization, tensor_parallel, data_parallel), *extra]
 
 
-def lora_rank(adapter: Path) -> int:
-    """The least rank vLLM has to make room for.
+def _spread(quantization: str | None, tensor_parallel: int, data_parallel: int) -> list[str]:
+    made = ["--quantization", quantization] if quantization else []
+    for name, count in (("tensor", tensor_parallel), ("data", data_parallel)):
+        made += [f"--{name}-parallel-size", str(count)] if count > 1 else []
+    return made
+
+
+def lora_words(adapters: Mapping[str, Path], *, rank: int | None = None, batch: int | None = None) -> list[str]:
+    """Spell the arguments for adapters by their names.
+
+    Args:
+        adapters: Those that vLLM begins with; more may be loaded while it runs.
+        rank: The largest rank that there is room for; that of the largest adapter if None.
+        batch: How many of them one batch may mix; all that are named if None.
+
+    Raises:
+        MlxError: Where vLLM would refuse one of them.
+    """
+    largest = max((lora_rank(adapter, rank) for adapter in adapters.values()), default=USUAL_RANK)
+    named = ["--lora-modules", *(f"{name}={adapter.as_posix()}" for name, adapter in adapters.items())] if adapters else []
+    count = batch or len(adapters)
+    return ["--enable-lora", *named, "--max-lora-rank", str(rank or largest), *(["--max-loras", str(count)] if count > 1 else [])]
+
+
+def lora_rank(adapter: Path, most: int | None = None) -> int:
+    """The least rank vLLM has to make room for, where `most` is what it has.
 
     Raises:
         MlxError: Where vLLM would refuse the adapter once it is loaded.
     """
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    if config.get("use_dora"):
+        raise MlxError(f"vLLM cannot serve {adapter}: it was trained with DoRA", OTHERWISE)
     if modules := config.get("modules_to_save"):
         raise MlxError(
             f"vLLM cannot serve an adapter that trained whole modules ({', '.join(modules)})",
@@ -96,6 +134,8 @@ def lora_rank(adapter: Path) -> int:
     found = next((each for each in _RANKS if each >= rank), None)
     if found is None:
         raise MlxError(f"vLLM serves LoRA up to rank {_RANKS[-1]}, and this has {rank}", OTHERWISE)
+    if most and rank > most:
+        raise MlxError(f"{adapter} has rank {rank}, and vLLM is started with room for {most}", "raise max_lora_rank of the engine")
     return found
 
 

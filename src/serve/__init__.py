@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,7 @@ from src.core.stage import StageConfig, folder, stage
 from src.serve.access.conversations import LogConversations
 from src.serve.access.settings import Access
 from src.serve.engines import EngineChoice, ModelChoice
+from src.serve.engines.part import Name
 from src.serve.engines.transformers import TransformersEngine
 from src.serve.gateway.cache import Cache
 from src.serve.memory import Memory
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from src.models.trained import Trained
 
 __all__ = ["ServeConfig", "serve"]
-
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:/-]+$")]
 
 
 class ServeConfig(StageConfig):
@@ -87,8 +86,9 @@ class ServeConfig(StageConfig):
     def _answers(self) -> "ServeConfig":
         if self.engine is None and not self.models:
             raise ValueError("nothing answers: set serve.engine, or serve.models")
-        if self.model_name in self.models:
-            raise ValueError(f"two models are called {self.model_name!r}: serve.model_name and one of serve.models")
+        names = [*([self.model_name] if self.model_name else []), *self.models, *self.adapters]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two models are called {twice!r}: of serve.model_name, serve.models and the adapters of vllm engines")
         for name, part in self.models.items():
             if part.type in ("transformers", "vllm", "classifier") and not part.model:
                 raise ValueError(f"models.{name} has no `model`: set it to the folder of a training, as checkpoint/NAME/train")
@@ -112,7 +112,7 @@ class ServeConfig(StageConfig):
     def _routed(self) -> "ServeConfig":
         own = [self.model_name] if self.engine and self.model_name else []
         if self.routes and (own or not self.engine):  # else the trained model has the project's name: checked once that is known
-            self.routes.check((*self.models, *own))
+            self.routes.check((*self.models, *own, *self.adapters))
         if self.residency and self.workers > 1:
             raise ValueError("residency: what is loaded has one owner: set workers: 1, or leave residency out and let the engines decide")
         room = Need(self.residency.vram_gb, self.residency.ram_gb) if self.residency else None
@@ -120,6 +120,20 @@ class ServeConfig(StageConfig):
             if room and (missing := lacking(Need(part.vram_gb, part.ram_gb), room)):
                 raise ValueError(f"models.{name} needs {missing} alone: give it less (fewer layers on the GPU), or raise residency")
         return self
+
+    @model_validator(mode="after")
+    def _sleeps(self) -> "ServeConfig":
+        parts = [part for part in (self.engine, *self.models.values()) if part and part.type == "vllm"]
+        if not self.residency and any(part.when_unloaded == "sleep" for part in parts):
+            raise ValueError("when_unloaded: nothing is unloaded without serve.residency")
+        if not self.access and any(part.load_adapters for part in parts):
+            raise ValueError("load_adapters: there is no /admin without a door; set serve.access, and a role with /admin/*")
+        return self
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of adapters beside the models whose process they are part of."""
+        return tuple(name for part in (self.engine, *self.models.values()) if part and part.type == "vllm" for name in part.adapters)
 
     def wants(self, role: str) -> bool:
         """The trained model is read only where it is served."""
@@ -146,7 +160,7 @@ def serve(config: ServeConfig, run: Run) -> None:
     if not config.access and not loopback(config.host):
         run.log.warning("other machines reach this server, and it asks nobody for a password (serve.access)")
     made = lineage(trained.folder) if trained else {}
-    names = ([config.model_name or run.name] if trained else []) + list(config.models)
+    names = ([config.model_name or run.name] if trained else []) + [*config.models, *config.adapters]
     server = None
     if config.workers == 1:
         from src.serve.open_server import open_server

@@ -11,7 +11,7 @@ class Engine(Protocol):
     """What answers calls.
 
     An engine that can be emptied from memory and filled again has three more: `loaded` (bool), `async load()` and
-    `async unload()`; `Residency` asks for them.
+    `async unload()`; `Residency` asks for them. One on a server far away has `async probe()`; `Probes` asks for that.
     """
 
     paths: frozenset[str]

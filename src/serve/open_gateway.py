@@ -10,13 +10,16 @@ from src.serve.beside.keeper import Keeper
 from src.serve.beside.keeping import Keeps
 from src.serve.embedding.keepers import embedders
 from src.serve.engine import Engine
+from src.serve.engines.adapter_model import adapter_model
 from src.serve.engines.classifier import ClassifierEngine
 from src.serve.engines.part import ModelPart
 from src.serve.engines.process import ProcessEngine
+from src.serve.engines.transformers import TransformersEngine
 from src.serve.engines.vllm import VllmEngine
 from src.serve.engines.watched import Watched
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
+from src.serve.proxied import PATHS
 from src.serve.routing.budget import Budget
 from src.serve.routing.opened import open_examples, open_residency, open_routes
 
@@ -40,23 +43,24 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
         MlxError: Where one of them cannot be had: no key, no training, no program.
     """
     logs = Path("log") / project
-    models = {}
+    models: dict[str, Model] = {}
     if config.engine and trained:
         name, longest = config.model_name or project, config.engine.max_new_tokens or config.max_new_tokens
-        if name in config.models:
-            raise MlxError(f"two models are called {name!r}: the trained one and one of serve.models", "set serve.model_name")
+        if name in (*config.models, *config.adapters):
+            raise MlxError(f"two models are called {name!r}: the trained one and one of serve.models or adapters", "set serve.model_name")
         if name in beside:
             engine: Engine = Watched(beside[name], config.engine, name=name)  # type: ignore[arg-type]
         else:
             engine = config.engine.open(trained, name=name, max_new_tokens=longest, log=logs / f"{config.engine.type}.log")
-        models[name] = Model(name, engine, config.engine, trained.system, longest, tokenizer=_tokenizer(config.engine, trained))
+        models |= _models(name, engine, config.engine, trained, longest)
     for name, part in config.models.items():
         if name in beside:
-            called = part.model if isinstance(part, ProcessEngine) and part.model else name
-            engine = Watched(beside[name], part, name=called)  # type: ignore[arg-type]
+            called, paths = (part.model or name, part.paths) if isinstance(part, ProcessEngine) else (name, PATHS)
+            engine = Watched(beside[name], part, name=called, paths=paths)  # type: ignore[arg-type]
         else:
             engine = part.open(None, name=name, max_new_tokens=part.max_new_tokens, log=_log(logs, name))
-        models[name] = Model(name, engine, part, longest=part.max_new_tokens or config.max_new_tokens, tokenizer=_tokenizer(part, None))
+        longest = part.max_new_tokens or config.max_new_tokens
+        models |= _models(name, engine, part, _training(part), longest)
     examples = open_examples(config.routes, models) if config.routes else {}
     embedding = embedders(config, examples, output=output, logs=logs)
     memory = _memory(config, project, output, logs, embedding)
@@ -67,6 +71,21 @@ def open_gateway(config: "ServeConfig", trained: "Trained | None", *, project: s
     if config.routes:
         open_routes(gateway, config.routes, embedding[config.routes.classifier.embedder.key] if examples else None)
     return gateway
+
+
+def _models(name: str, engine: Engine, part: ModelPart, trained: "Trained | None", longest: int) -> dict[str, Model]:
+    """A model, and the adapters that its process is told of when it starts."""
+    folder, system = (trained.folder, trained.system) if trained else (None, None)
+    own = Model(name, engine, part, system, longest, tokenizer=_tokenizer(part, trained), folder=folder)
+    named = part.adapters if isinstance(part, VllmEngine) else {}
+    return {name: own} | {other: adapter_model(own, other, where, told=True) for other, where in named.items()}
+
+
+def _training(part: ModelPart) -> "Trained | None":
+    """The training behind a further model, where it is one of ours."""
+    from src.models.trained import Trained
+
+    return Trained.of(part.model) if isinstance(part, VllmEngine | TransformersEngine) and part.model else None
 
 
 def _tokenizer(part: ModelPart, trained: "Trained | None") -> Path | None:

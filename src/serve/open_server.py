@@ -38,7 +38,7 @@ def open_server(config: "ServeConfig", run: Run, trained: "Trained | None", *, b
     asked = config.log_conversations
     conversations = Conversations(asked, run.output / "conversations") if asked and asked.consent else None
     gateway = open_gateway(config, trained, project=run.name, output=run.output, beside=beside or {})
-    behind = {gateway.names[0]: made_from(trained.folder)} if trained else {}
+    behind = {name: made_from(model.folder) for name, model in gateway.models.items() if model.folder}
     control = Control(gateway, guard, folder=run.output, config=config, reread=run.reread, lineage=behind)  # type: ignore[arg-type]
     app = application(
         gateway,

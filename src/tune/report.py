@@ -17,6 +17,7 @@ from src.core.files import atomic, write_text
 from src.core.grid import grid
 from src.core.layers import assign
 from src.core.project import Project
+from src.text.spreadsheet import harmless
 from src.tune import Range, TuneConfig
 from src.tune.study import packed
 
@@ -54,7 +55,9 @@ def write_trials(path: Path, trials: Sequence[FrozenTrial], config: TuneConfig) 
     for place, each in enumerate(trials):
         value = each.value if each.state == TrialState.COMPLETE else ""
         params = [each.params.get(key, "") for key in config.space]
-        writer.writerow([place, _STATES[each.state], value, *params, round(_seconds(each), 1), each.user_attrs.get("error", "")])
+        writer.writerow(
+            [place, _STATES[each.state], value, *params, round(_seconds(each), 1), harmless(str(each.user_attrs.get("error", "")))]
+        )
     write_text(path, stream.getvalue())
 
 

@@ -70,6 +70,41 @@ def test_all_that_the_service_is_made_of_is_there():
                 assert (ROOT / volume.split(":")[0]).exists(), volume
 
 
+def test_what_compiles_may_run_it_and_what_people_save_can_be_saved():
+    """A tmpfs of Docker's lets nothing be run from it unless that is said; and files of a host belong to who works on it."""
+    for name in ("vllm", "jupyter"):
+        assert "/tmp:exec" in SERVICES[name]["tmpfs"] and SERVICES[name]["environment"]["HOME"] == "/tmp"
+    jupyter = SERVICES["jupyter"]
+    assert jupyter["user"] == "${DEV_UID:-1000}:${DEV_GID:-1000}" and {"DEV_UID", "DEV_GID"} <= set(
+        re.findall(r"^export (\w+)", TEXT["Makefile"], re.M)
+    )
+    group = re.search(r"groupadd --gid (\d+) mlx", TEXT["Dockerfile"])[1]
+    writable = re.search(r"install -d -m 2775 -o mlx -g mlx (.+)", TEXT["Dockerfile"])[1].split()
+    assert jupyter["group_add"] == [group]
+    mounted = {volume.split(":")[1] for volume in jupyter["volumes"] if not volume.endswith(":ro") and not volume.startswith("./")}
+    assert mounted <= set(writable) and {"/srv/mlx/data", "/srv/mlx/checkpoint"} <= mounted
+
+
+def test_an_engine_fetches_nothing_that_a_client_names():
+    from src.llm.vllm import ENVIRONMENT, NOWHERE
+
+    vllm = SERVICES["vllm"]
+    assert vllm["command"][vllm["command"].index("--allowed-media-domains") + 1] == NOWHERE
+    assert ENVIRONMENT.items() <= vllm["environment"].items()
+
+
+def test_no_door_of_nginx_puts_the_common_headers_out_of_force():
+    """nginx takes none of the outer proxy_set_header where a location has one: X-Forwarded-For would be the client's own."""
+    for location in re.findall(r"location [^{]+\{([^}]*)\}", TEXT["deploy/nginx.conf"]):
+        assert "proxy_set_header" not in location
+
+
+def test_the_gateway_asks_ollama_by_the_api_that_cuts_no_prompt():
+    config = yaml.safe_load((ROOT / "config/gateway.yaml").read_text())
+    for model in config["serve"]["models"].values():
+        assert model["type"] != "openai" or "11434" not in model["url"]
+
+
 def without(text):
     """The text, variables that it takes from elsewhere left out."""
     return re.sub(r"\$\{\w+[^}]*\}", "$", text)

@@ -20,6 +20,15 @@ def well(site):
     for name, start in (("redis", site.start_redis), ("a", lambda: site.start_gateway("a")), ("b", lambda: site.start_gateway("b"))):
         if site.processes[name].poll() is not None:
             start()
+            until_answered(site)
+
+
+def until_answered(site):
+    """Wait until nginx finds a gateway again: it passes over one that was gone for two seconds."""
+    end = time.monotonic() + 30
+    while ask(site, path="/health/live", method="GET")[0] != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,12 @@
 
 import http.client
 import json
+import shutil
+import socket
+import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -181,6 +184,25 @@ def keeper(web, trained_folder):
     with web.running(engine) as address:
         web.until(lambda: web.ask(address, path="/health", method="GET")[0] == 200)
         yield address
+
+
+@pytest.fixture(scope="session")
+def redis_port():
+    """Port of a Redis of our own."""
+    pytest.importorskip("redis", reason="needs the extra redis")
+    if not (program := shutil.which("redis-server")):
+        pytest.skip("needs redis-server (apt-get install redis-server)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, cwd="/") as process:
+        for _ in range(200):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.05)
+        yield port
+        process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import stat
 import sys
 from itertools import pairwise
@@ -103,10 +104,10 @@ def test_while_the_engine_is_not_there_clients_are_told_when_to_come_back(web, e
 
 
 def test_an_engine_that_just_died_is_503_as_well(web, engine):
-    beside = engine()
+    beside = engine(restarts=0)
     with web.running(beside) as address:
         ready(web, address)
-        beside._launcher.port = free_port()
+        os.kill(beside._launcher.pid, signal.SIGKILL)
         assert web.ask(address, web.chat())[0] == 503
 
 

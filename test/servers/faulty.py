@@ -132,6 +132,11 @@ async def slow_a_little(it: Request) -> None:
         await well(it)
 
 
+async def slow_stream(it: Request) -> None:
+    await it.stream(it.good(), pause=0.15)
+    await it.end()
+
+
 async def head_then_silent(it: Request) -> None:
     await it.head(kind="text/event-stream" if it.streamed else "application/json")
     await asyncio.sleep(3600)
@@ -189,6 +194,10 @@ async def too_many_huge(it: Request) -> None:
 
 async def broken(it: Request) -> None:
     await it.reply({"error": {"message": "Traceback: secret inside"}}, "500 Internal Server Error")
+
+
+async def out_of_memory(it: Request) -> None:
+    await it.reply({"error": {"message": "CUDA out of memory: see /srv/secret"}}, "500 Internal Server Error")
 
 
 async def loading(it: Request) -> None:
@@ -292,6 +301,35 @@ async def short_length(it: Request) -> None:
     it.writer.close()
 
 
+async def extra_bytes(it: Request) -> None:
+    """More comes than was declared: what would be the answer to the next question."""
+    data, wrong = json.dumps(whole()).encode(), json.dumps(whole() | {"choices": []}).encode()
+    await it.head(length=len(data))
+    await asyncio.sleep(0.02)
+    await it.send(data + b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(wrong) + wrong)
+
+
+async def until_the_end(it: Request) -> None:
+    """HTTP/1.0: an answer without a length, which is whole when the connection ends."""
+    kind = b"text/event-stream" if it.streamed else b"application/json"
+    data = b"".join(it.good()) if it.streamed else json.dumps(whole()).encode()
+    await it.send(b"HTTP/1.0 200 OK\r\ncontent-type: " + kind + b"\r\n\r\n" + data)
+    it.writer.close()
+
+
+async def continues(it: Request) -> None:
+    """Two answers of 100 and 103 before the one that counts."""
+    await it.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\n")
+    await well(it)
+
+
+async def endless_head(it: Request) -> None:
+    """Headers that never end."""
+    await it.send(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await it.send(b"x-a: " + b"a" * 10_000 + b"\r\n")
+
+
 async def gzipped(it: Request) -> None:
     data = gzip.compress(json.dumps(whole()).encode())
     await it.head(length=len(data), content_encoding="gzip")
@@ -352,6 +390,8 @@ class Faulty:
     """Answers whose client left before their end."""
     left_at: float = 0.0
     health: int = 200
+    looked: int = 0
+    """Requests that asked for no answer of a model."""
     port: int = 0
 
     @property
@@ -421,6 +461,7 @@ class Faulty:
             self.seen.clear()
             return await request.reply({})
         if request.method == "GET":
+            self.looked += 1
             status = "200 OK" if self.health == 200 else f"{self.health} Odd"
             models = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "faulty"}]}
             return await request.reply(models if request.path.endswith("/models") else {}, status)

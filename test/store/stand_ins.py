@@ -1,6 +1,9 @@
-"""Loopback servers that answer as Qdrant and ArangoDB document it, as far as the stores ask them."""
+"""Loopback servers that answer as Qdrant and ArangoDB document it, as far as the stores ask them; run as a script too."""
 
+import argparse
+import contextlib
 import json
+import socket
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,16 +18,32 @@ class StandIn(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, answer):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, answer, port=0):
+        super().__init__(("127.0.0.1", port), Handler)
         self.answer = answer
         self.rows = {}
         """Collections by name, of rows by id."""
         self.asked = []
         """Method, path, body and headers of each request."""
         self.indexes = []
+        self.connections = set()
         self.broken = False
         """Whether it answers 500 to everything."""
+
+    def gone(self):
+        """Listen no longer and end all connections, as a process that was killed."""
+        self.socket.close()
+        for each in list(self.connections):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
 
     @property
     def url(self):
@@ -53,8 +72,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(answer):
-    with StandIn(answer) as server:
+def serving(answer, port=0):
+    with StandIn(answer, port) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server
@@ -134,3 +153,11 @@ def _asked(rows, query, values):
 
 def _nearest(rows, unit, limit):
     return sorted(rows, key=lambda row: -float(np.dot(row["vector"], unit)))[:limit]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["qdrant", "arango"])
+    parser.add_argument("--port", type=int, default=0)
+    given = parser.parse_args()
+    StandIn({"qdrant": qdrant, "arango": arango}[given.kind], given.port).serve_forever()

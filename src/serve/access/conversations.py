@@ -1,5 +1,7 @@
 """Keeps conversations, where whoever runs the server has switched that on: redacted, sealed where there is a key, for their eyes only."""
 
+import errno
+import fcntl
 import logging
 import os
 from collections.abc import Sequence
@@ -73,8 +75,7 @@ class Conversations:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = self._folder / f"{datetime.now(UTC):%Y-%m-%d}.jsonl"
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as stream:
-                stream.write(self._seal.close(row).encode() + b"\n")
+            _append(path, self._seal.close(row).encode() + b"\n")
         except OSError as error:
             LOG.error("a conversation was not kept: %s", error.strerror)
 
@@ -91,3 +92,17 @@ class Conversations:
 
         text = redact(text)
         return mask(text)[0] if self._pii else text
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append a line whole or not at all, whichever worker writes: half of one would spoil the next.
+
+    Raises:
+        OSError: Where the disk does not take it.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        size = os.fstat(stream.fileno()).st_size
+        if os.write(stream.fileno(), line) < len(line):
+            os.ftruncate(stream.fileno(), size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -69,11 +69,13 @@ class Meter:
                 call["function"][key] += (piece.get("function") or {}).get(key) or ""
 
     def _passes(self, event: bytes) -> bool:
+        self.pieces += event.startswith(b"data:") and not event.endswith(b"[DONE]")
         ends = b'"usage"' in event and b'"usage":null' not in event
-        found = _object(event.removeprefix(b"data:")) if ends or self.keep else {}
+        if not (ends or self.keep):
+            return True
+        found = _object(event.removeprefix(b"data:"))
         self._note(found)
         choices = found.get("choices", [])
-        self.pieces += event.startswith(b"data:") and not event.endswith(b"[DONE]")
         for choice in choices if self.keep else ():
             self._take(choice.get("delta", {}))
         return self._told or not (self.usage and ends and not choices)

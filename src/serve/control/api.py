@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from src.core.errors import MlxError
 from src.core.secrets import redact
-from src.serve.control.shapes import Failure, Health, KeyShown, Lineage, Reloaded, Turned
+from src.serve.control.shapes import Failure, Health, KeyShown, Lineage, Reloaded, Status, Turned
 from src.serve.gateway.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ def turning(gateway: Gateway, guard: "Guard", steering: "Steering") -> APIRouter
     """Routes that change something; there are none without a door."""
     router = APIRouter(prefix="/admin", responses=REFUSED)
 
+    @router.get("/status")
+    async def status() -> Status:
+        """Health, tries and copies of the worker that answers."""
+        return Status.of(gateway)
+
     @router.get("/keys")
     async def keys() -> list[KeyShown]:
         """Every key, without what is secret about it."""
@@ -80,18 +85,12 @@ def turning(gateway: Gateway, guard: "Guard", steering: "Steering") -> APIRouter
     @router.post("/models/{name:path}/drain", responses=ABSENT)
     def drain(name: Name) -> Turned:
         """Let a model end what it is at, and take nothing new."""
-        return _turned(name, drained=True)
+        return _turned(gateway, steering, name, drained=True)
 
     @router.post("/models/{name:path}/resume", responses=ABSENT)
     def resume(name: Name) -> Turned:
         """Let a drained model take requests again."""
-        return _turned(name, drained=False)
-
-    def _turned(name: str, *, drained: bool) -> Turned:
-        if name not in gateway.models:
-            raise HTTPException(404, f"there is no model {name!r} here, only {', '.join(gateway.models)}")
-        steering.drain(name, drained=drained)
-        return Turned(model=name, drained=drained, inflight=gateway.models[name].tally.inside)
+        return _turned(gateway, steering, name, drained=False)
 
     @router.post("/reload", responses={409: {"model": Failure}})
     def reload() -> Reloaded:
@@ -102,6 +101,13 @@ def turning(gateway: Gateway, guard: "Guard", steering: "Steering") -> APIRouter
             raise HTTPException(409, redact(f"the settings stay as they were: {error}")) from None
 
     return router
+
+
+def _turned(gateway: Gateway, steering: "Steering", name: str, *, drained: bool) -> Turned:
+    if name not in gateway.models:
+        raise HTTPException(404, f"there is no model {name!r} here, only {', '.join(gateway.models)}")
+    steering.drain(name, drained=drained)
+    return Turned(model=name, drained=drained, inflight=gateway.models[name].tally.inside)
 
 
 def unsound(error: Any) -> JSONResponse:

@@ -37,8 +37,9 @@ class Metrics:
         self._first = Histogram("mlx_first_byte_seconds", "Seconds to the first byte.", ("path",), registry=own, buckets=BUCKETS)
         self._tokens = Counter("mlx_tokens", "Tokens of questions and answers, of callers with a key.", ("model", "kind"), registry=own)
         self._tries = Counter("mlx_model_tries", "Times that a model's engine was asked.", ("model", "result"), registry=own)
-        self._copies = Counter("mlx_shadow_copies", "Copies of requests for a model in the shadow.", ("model", "result"), registry=own)
         self._cache = Counter("mlx_cache", "Answers that were kept (hit), or could have been (miss).", ("result",), registry=own)
+        self._copies = Counter("mlx_shadow_copies", "Copies of requests for a model to try.", ("model", "result"), registry=own)
+        self._copied = Counter("mlx_shadow_seconds", "Seconds that copies took.", ("model",), registry=own)
         self._up = Gauge("mlx_model_up", "Whether the engine is ready.", ("model",), registry=own, multiprocess_mode="livemin")
         self._state = Gauge("mlx_model_state", "1 for the state it is in.", ("model", "state"), registry=own, multiprocess_mode="livemax")
         self._inside = Gauge("mlx_model_inflight", "Requests under way.", ("model",), registry=own, multiprocess_mode="livesum")
@@ -48,7 +49,7 @@ class Metrics:
         self._known: dict[tuple[str, int], tuple[Any, Any, Any]] = {}
         """What a request counts into: looking it up by its labels costs more than counting."""
         self._spent: dict[str, tuple[Any, Any]] = {}
-        self._told: dict[tuple[str, str], int] = {}
+        self._told: dict[Counter, float] = {}
         self._states: set[tuple[str, str]] = set()
         self._process = psutil.Process()
 
@@ -66,7 +67,7 @@ class Metrics:
         """Count tokens; a model that clients made up counts as another."""
         known = self._spent.get(model)
         if known is None:
-            told = model if model in self.gateway.names else OTHER
+            told = model if model in self.gateway.names or model in self.gateway.gone else OTHER
             known = (self._tokens.labels(told, "prompt"), self._tokens.labels(told, "completion"))
             if told == model:
                 self._spent[model] = known
@@ -98,23 +99,24 @@ class Metrics:
     def _look(self) -> None:
         self._memory.set(self._process.memory_info().rss)
         self._files.set(self._process.num_fds())
-        for result, count in (
-            (("hit", self.gateway.cache.hits), ("miss", self.gateway.cache.misses)) if self.gateway.cache is not None else ()
-        ):
-            self._cache.labels(result).inc(count - self._told.get(("", result), 0))
-            self._told["", result] = count
-        for name, counts in (self.gateway.shadows.counts if self.gateway.shadows else {}).items():
-            for result, count in (("answered", counts.answered), ("failed", counts.failed), ("left_out", counts.left_out)):
-                self._copies.labels(name, result).inc(count - self._told.get((name, f"copy {result}"), 0))
-                self._told[name, f"copy {result}"] = count
-        for name, model in self.gateway.models.items():
-            state = "drained" if model.drained else model.engine.state
+        if self.gateway.cache is not None:
+            self._counted(self._cache.labels("hit"), self.gateway.cache.hits)
+            self._counted(self._cache.labels("miss"), self.gateway.cache.misses)
+        for name, model in {**self.gateway.gone, **self.gateway.models}.items():
+            state = model.state if name in self.gateway.models else "unloaded"
             self._up.labels(name).set(state == "ready")
             for each in {state} | {known for of, known in self._states if of == name}:
                 self._state.labels(name, each).set(each == state)
             self._states.add((name, state))
             self._inside.labels(name).set(model.tally.inside)
             for result in ("answered", "failed"):
-                count, before = getattr(model.tally, result), self._told.get((name, result), 0)
-                self._tries.labels(name, result).inc(count - before)
-                self._told[name, result] = count
+                self._counted(self._tries.labels(name, result), getattr(model.tally, result))
+        for name, copies in (self.gateway.shadows.counts if self.gateway.shadows else {}).items():
+            for result in ("sent", "answered", "failed", "left_out"):
+                self._counted(self._copies.labels(name, result), getattr(copies, result))
+            self._counted(self._copied.labels(name), copies.seconds)
+
+    def _counted(self, counter: Counter, count: float) -> None:
+        """Bring a counter up to what is counted elsewhere."""
+        counter.inc(count - self._told.get(counter, 0))
+        self._told[counter] = count

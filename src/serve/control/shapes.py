@@ -1,11 +1,13 @@
 """What the control plane answers, as its OpenAPI tells it."""
 
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel
 
 from src.serve.access.keys import Key
 from src.serve.gateway.gateway import Gateway
+from src.serve.gateway.model import Model
 
 
 class Fault(BaseModel):
@@ -28,6 +30,13 @@ class ModelHealth(BaseModel):
 
     state: str
     inflight: int
+    why: str | None = None
+    """What a probe found against its server, where it is `down`."""
+
+    @classmethod
+    def of(cls, model: Model) -> "ModelHealth":
+        """How a model does."""
+        return cls(state=model.state, inflight=model.tally.inside, why=model.down or None)
 
 
 class Health(BaseModel):
@@ -45,10 +54,7 @@ class Health(BaseModel):
     @classmethod
     def of(cls, gateway: Gateway) -> "Health":
         """`ready`; `degraded` where some models are not; `unavailable` where none is."""
-        models = {
-            name: ModelHealth(state="drained" if model.drained else model.engine.state, inflight=model.tally.inside)
-            for name, model in gateway.models.items()
-        }
+        models = {name: ModelHealth.of(model) for name, model in gateway.models.items()}
         able = sum(each.state == "ready" for each in models.values())
         status = "ready" if able == len(models) else "degraded" if able else "unavailable"
         memory = gateway.memory.state if gateway.memory else None
@@ -56,6 +62,46 @@ class Health(BaseModel):
         if held := gateway.residency:
             told.residency, told.room = held.status(), {"vram_gb": held.whole.vram_gb, "ram_gb": held.whole.ram_gb}
         return told
+
+
+class Tried(BaseModel):
+    """What became of the tries of a model, of one worker since its start; /metrics adds all workers up."""
+
+    asked: int
+    answered: int
+    failed: int
+    first_byte_seconds: float
+    """To the first byte, summed over what was answered."""
+
+
+class Copied(BaseModel):
+    """What became of the copies for a shadow, of one worker since its start."""
+
+    sent: int
+    answered: int
+    failed: int
+    left_out: int
+    """Not sent: too many were under way, or the model was not loaded, or down."""
+    seconds: float
+    """To the last byte, summed over what was answered or failed."""
+
+
+class Status(Health):
+    """Health, and what was counted."""
+
+    tries: dict[str, Tried]
+    shadows: dict[str, Copied]
+
+    @classmethod
+    def of(cls, gateway: Gateway) -> "Status":
+        """How one worker does."""
+        tallies = {name: model.tally for name, model in gateway.models.items()}
+        tries = {
+            name: Tried(asked=each.asked, answered=each.answered, failed=each.failed, first_byte_seconds=each.first_byte)
+            for name, each in tallies.items()
+        }
+        counts = gateway.shadows.counts if gateway.shadows else {}
+        return cls(**Health.of(gateway).model_dump(), tries=tries, shadows={name: Copied(**asdict(each)) for name, each in counts.items()})
 
 
 class Lineage(BaseModel):

@@ -1,9 +1,11 @@
 """What administrators turn while the server runs. It stands in a file that every worker watches, so all of them follow."""
 
 import asyncio
+import fcntl
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,13 @@ class Steering:
     """Drained models and the settings in force."""
 
     def __init__(
-        self, folder: Path, gateway: Gateway, guard: "Guard | None", config: "ServeConfig", reread: Callable[[], "ServeConfig"]
+        self,
+        folder: Path,
+        gateway: Gateway,
+        guard: "Guard | None",
+        config: "ServeConfig",
+        reread: Callable[[], "ServeConfig"],
+        adapted: Callable[[Mapping[str, Any]], None] = lambda told: None,
     ) -> None:
         """Begin with what the file says; who starts the server takes an old one away (`forget`).
 
@@ -36,12 +44,14 @@ class Steering:
             guard: Its roles are changed.
             config: The settings in force.
             reread: Reads the settings anew; raises an MlxError where they are not sound.
+            adapted: Told of the adapters that came and went (`Adapters.follow`).
         """
         self.path = folder / FILE
         self.gateway = gateway
         self.guard = guard
         self.config = config
         self.reread = reread
+        self._adapted = adapted
         self._seen: tuple[int, int] | None = None
         self._turn = 0
         self._follow()
@@ -59,10 +69,20 @@ class Steering:
 
     def drain(self, name: str, *, drained: bool) -> None:
         """Let a model end what it is at and take nothing new, or take it back."""
-        told = self._read()
-        told["drained"] = sorted({*told["drained"], name} if drained else set(told["drained"]) - {name})
-        self._write(told)
+        with self._changing() as told:
+            told["drained"] = sorted({*told["drained"], name} if drained else set(told["drained"]) - {name})
         LOG.warning("model %s is %s", name, "drained" if drained else "back")
+
+    @property
+    def adapters(self) -> dict[str, Any]:
+        """The adapters that came and went, by their names."""
+        found: dict[str, Any] = self._read()["adapters"]
+        return found
+
+    def adapt(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Note that an adapter came or went."""
+        with self._changing() as told:
+            told["adapters"][name] = dict(entry)
 
     def reload(self) -> dict[str, list[str]]:
         """Read the settings anew and put in force what can be while the server runs.
@@ -74,8 +94,8 @@ class Steering:
             MlxError: Where they are not sound; the old ones stay in force.
         """
         told = self._changes(self.reread())
-        before = self._read()
-        self._write(before | {"turn": before["turn"] + 1})
+        with self._changing() as now:
+            now["turn"] += 1
         return told
 
     def _changes(self, new: "ServeConfig") -> dict[str, list[str]]:
@@ -100,6 +120,7 @@ class Steering:
             return
         self._seen = stat.st_ino, stat.st_mtime_ns
         told = self._read()
+        self._adapted(told["adapters"])
         for name, model in self.gateway.models.items():
             model.drained = name in told["drained"]
         if told["turn"] != self._turn:
@@ -121,10 +142,17 @@ class Steering:
     def _read(self) -> dict[str, Any]:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
-            return {"drained": list(found["drained"]), "turn": int(found["turn"])}
+            return {"drained": list(found["drained"]), "turn": int(found["turn"]), "adapters": dict(found["adapters"])}
         except (OSError, ValueError, KeyError, TypeError):
-            return {"drained": [], "turn": self._turn}
+            return {"drained": [], "turn": self._turn, "adapters": {}}
 
-    def _write(self, told: dict[str, Any]) -> None:
-        write_text(self.path, json.dumps(told) + "\n")
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        """What the file says, to be changed by one worker at a time."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            told = self._read()
+            yield told
+            write_text(self.path, json.dumps(told) + "\n")
         self._follow()

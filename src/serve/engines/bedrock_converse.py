@@ -1,6 +1,7 @@
 """Asks Bedrock: a thread for each call, for boto3 knows no event loop."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -8,7 +9,9 @@ from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config as Settings
+from botocore.eventstream import ParserError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
 from src.core.errors import MlxError
 from src.core.secrets import redact
@@ -22,6 +25,7 @@ from src.serve.request import CHAT, Call, RequestError, UnavailableError
 T = TypeVar("T")
 _LATER = {
     "ThrottlingException": 429,
+    "ServiceQuotaExceededException": 429,
     "ServiceUnavailableException": 503,
     "ModelNotReadyException": 503,
     "ModelTimeoutException": 504,
@@ -37,6 +41,9 @@ _OURS = {
     "ResourceNotFoundException",
 }
 _PAUSE = 0.2  # seconds before a second try
+_SOON = 5  # seconds after which a client may come again where AWS does not say when
+_INSIDE = re.compile(r"\barn:aws[\w-]*:[^\s,;'\"]+|\b(?:AKIA|ASIA)[A-Z0-9]{8,}\b|\b\d{12}\b")
+"""Names of resources, ids of keys, numbers of accounts: whose they are concerns no client."""
 
 
 class BedrockConverse:
@@ -144,26 +151,29 @@ class BedrockConverse:
             ) from None
         except ReadTimeoutError:
             raise self._failed("did not answer in time", 504, "upstream_timeout") from None
-        except BotoCoreError:
+        except (BotoCoreError, HTTPError, ParserError, OSError):  # a stream's own faults botocore passes on as they come
             raise self._failed("cannot be reached", 503, "engine_unavailable") from None
 
     def _refusal(self, error: ClientError) -> RequestError:
         told = error.response.get("Error", {})
         code = str(told.get("Code", ""))
         kinds = {each.lower(): status for each, status in _LATER.items()}  # events of a stream begin with a small letter
-        if status := kinds.get(code.lower()):
-            after = retry_after(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+        meta = error.response.get("ResponseMetadata", {})
+        said = int(meta.get("HTTPStatusCode") or 400)
+        if status := kinds.get(code.lower()) or (429 if said == 429 else 502 if said >= 500 else None):
+            after = retry_after(meta.get("HTTPHeaders", {}))
             return self._failed(f"answered {code}", status, "upstream_busy" if status == 429 else "upstream_error", after=after)
-        if code in _OURS:
+        if code in _OURS or said in (401, 403, 404):
             return self._failed(f"answered {code}: its model, region or key is wrong", 502, "upstream_error")
-        return RequestError(400, f"{self.name}: {redact(str(told.get('Message', code)))[:300]}")
+        return RequestError(400, f"{self.name}: {_INSIDE.sub('…', redact(str(told.get('Message', code))))[:300]}")
 
     def _failed(self, words: str, status: int, code: str, *, after: float | None = None) -> UnavailableError:
         self.breaker.failed(after)
         return self._absent(words, status, code, after=after)
 
     def _absent(self, words: str, status: int, code: str, *, after: float | None = None) -> UnavailableError:
-        headers = {"retry-after": str(max(1, round(after)))} if after else {}
+        seconds = after or (_SOON if status in (429, 503) else 0)
+        headers = {"retry-after": str(max(1, round(seconds)))} if seconds else {}
         error = UnavailableError(status, f"{self.name} {words}; try again later", kind="server_error", code=code, headers=headers)
         error.after = after
         return error
@@ -191,7 +201,11 @@ class Events:
 
     async def begin(self) -> None:
         """Wait for the first event; raises what an answer that came whole would."""
-        self._first = await self._next()
+        try:
+            self._first = await self._next()
+        except BaseException:
+            self._close()
+            raise
 
     def __aiter__(self) -> "Events":
         return self
@@ -232,6 +246,9 @@ class Events:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            with suppress(Exception):  # botocore's stream may be at a read in its thread
-                self._events.close()
+            self._close()
             self._left()
+
+    def _close(self) -> None:
+        with suppress(Exception):  # botocore's stream may be at a read in its thread
+            self._events.close()

@@ -7,14 +7,14 @@ from pydantic import AfterValidator, Field
 
 from src.core.address import http_url
 from src.core.config import Cosmetic, FromEnv
-from src.serve.engines.part import UpstreamPart
+from src.serve.engines.part import FarPart
 
 if TYPE_CHECKING:
     from src.models.trained import Trained
     from src.serve.engine import Engine
 
 
-class OllamaEngine(UpstreamPart):
+class OllamaEngine(FarPart):
     """A model in Ollama, on this machine or another; `serve.residency` loads and unloads it where vram_gb or ram_gb are set."""
 
     type: Literal["ollama"]

@@ -10,7 +10,8 @@ from src.serve.engines.client import Response, UnreachableError
 from src.serve.engines.ollama_lines import Lines
 from src.serve.engines.ollama_wire import Events, chat_request, embed_request, embedded
 from src.serve.engines.ollama_wire import whole as whole_answer
-from src.serve.engines.upstream import BUSY, Upstream, whole
+from src.serve.engines.upstream import BUSY, Upstream
+from src.serve.engines.whole import whole
 from src.serve.reply import SSE, Reply, Shape
 from src.serve.request import CHAT, EMBEDDINGS, Call, RequestError, UnavailableError, spelt
 
@@ -29,6 +30,7 @@ class OllamaUpstream(Upstream):
     """One model of an Ollama server."""
 
     paths = frozenset((CHAT, EMBEDDINGS))
+    probed = "/api/version"
     part: "OllamaEngine"
 
     def __init__(self, part: "OllamaEngine", *, name: str, longest: int | None = None) -> None:
@@ -39,7 +41,7 @@ class OllamaUpstream(Upstream):
             name: What clients call the model.
             longest: Tokens that an answer may have; unbounded if None.
         """
-        super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest)
+        super().__init__(part, url=part.base_url.removesuffix("/v1"), name=name, longest=longest, counts=False)
         self.on_demand = False
         """Whether `load` and `unload` decide when it is loaded, and no time of Ollama's."""
         self._context: dict[str, Any] = {"options": {"num_ctx": part.context}} if part.context else {}
@@ -184,24 +186,30 @@ class OllamaUpstream(Upstream):
             MlxError: Where Ollama is not there or speaks oddly (a refused connection: ConnectionError).
             RequestError: Where it refuses.
         """
-        if self._client is None or self._client.closed:
-            raise MlxError(f"{self.name} is {self.state}")
         try:
             async with asyncio.timeout(seconds):
-                response = await self._client.send(
-                    "GET" if body is None else "POST", self._root + path, b"" if body is None else spelt(body), patience=seconds or _LOADED
-                )
                 try:
-                    if response.status != 200:
-                        raise await self._failure(response)
-                    found = json.loads(await whole(response))
-                finally:
-                    response.leave()
+                    found = await self._once(path, body, seconds)
+                except ConnectionResetError:  # kept open by its own word, and ended all the same: all of this may be asked twice
+                    found = await self._once(path, body, seconds)
         except UnreachableError:
             raise AbsentError(f"no Ollama at {self.url}", "start it with `ollama serve`, or set OLLAMA_BASE_URL") from None
         except (TimeoutError, OSError, ValueError):
             raise MlxError(f"Ollama at {self.url} does not answer {path}", "look at its log") from None
         return found if isinstance(found, dict) else {}
+
+    async def _once(self, path: str, body: dict[str, Any] | None, seconds: float | None) -> Any:
+        if self._client is None or self._client.closed:
+            raise MlxError(f"{self.name} is {self.state}")
+        method, data = ("GET", b"") if body is None else ("POST", spelt(body))
+        response = await self._client.send(method, self._root + path, data, patience=seconds or _LOADED)
+        try:
+            if response.status != 200:
+                raise await self._failure(response)
+            lines = (await whole(response)).split(b"\n")  # to load a model is an answer too, and may come in pieces
+            return json.loads(next((line for line in reversed(lines) if line.strip()), b""))
+        finally:
+            response.leave()
 
 
 class AbsentError(MlxError, ConnectionError):

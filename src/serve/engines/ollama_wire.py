@@ -85,6 +85,8 @@ class Events:
         Raises:
             ValueError: Where it is none of an answer, or tells an error.
         """
+        if self.done is not None:  # some servers end twice
+            return b""
         found = json.loads(line)
         if not isinstance(found, dict) or "error" in found:
             raise ValueError(str(found.get("error", "an odd line"))[:300] if isinstance(found, dict) else "an odd line")
@@ -104,7 +106,8 @@ class Events:
     def _end(self, found: Mapping[str, Any]) -> bytes:
         self.done = found
         data = self.shape.chunk({}, _reason(found, bool(self.called)))
-        return data + (self.shape.last(_usage(found)) if self.with_usage else b"") + DONE
+        counted = self.with_usage and "eval_count" in found  # who does not count has not used nothing
+        return data + (self.shape.last(_usage(found)) if counted else b"") + DONE
 
 
 def failed(error: RequestError) -> bytes:

@@ -1,11 +1,14 @@
 """What the settings of all models behind the gateway have in common."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from src.core.config import Config
+
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:/-]+$")]
+"""What clients may call a model."""
 
 
 class ModelPart(Config):
@@ -14,7 +17,7 @@ class ModelPart(Config):
     context: int | None = Field(default=None, ge=16)
     """Tokens that a conversation may have, the answer included; as the engine has it if unset."""
     tokenizer: Path | None = None
-    """Folder with the model's tokenizer.json and chat template, by which prompts are counted; the trained model's own, else an estimate."""
+    """Folder with tokenizer.json and chat template that count prompts; if unset the trained model's, else the engine counts or we guess."""
     too_long: Literal["refuse", "trim"] = "refuse"
     """What happens to a prompt longer than `context`: 400, or its oldest turns are left out and the header x-mlx-trimmed says so."""
     max_new_tokens: int | None = Field(default=None, ge=1)
@@ -46,3 +49,11 @@ class UpstreamPart(ModelPart):
     """Failures in a row after which the engine is left alone for a while."""
     rest: float = Field(default=10, gt=0)
     """Seconds that it is left alone; then one request tries it."""
+
+
+class FarPart(UpstreamPart):
+    """A model on a server that is not ours."""
+
+    probe: float | None = Field(default=15, ge=0.1)
+    """Seconds without an answer after which the server is asked whether it is there, for its list of models or its version, which
+    cost nothing; null never asks. One that is down is passed over where another model is in line."""

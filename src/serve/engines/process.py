@@ -24,6 +24,8 @@ class ProcessEngine(UpstreamPart):
     """Its command line, as [llama-server, -m, tiny.gguf, --port, "{port}"]; {port} becomes a free one of 127.0.0.1."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
     """Name of the model, as that server knows it; the one that clients ask for if unset."""
+    paths: tuple[Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"], ...] = ("/v1/chat/completions", "/v1/completions")
+    """What it answers; a server of embeddings often answers nothing else."""
     health: str = Field(default="/health", pattern="^/")
     """Path that answers 200 once it is ready."""
     startup_timeout: float = Field(default=300, gt=0)
@@ -42,7 +44,8 @@ class ProcessEngine(UpstreamPart):
         """Prepare; it starts once it runs, or is loaded."""
         from src.serve.proxied import Proxied
 
-        return Proxied(self.launcher(trained, name=name, max_new_tokens=max_new_tokens, log=log), self, name=self.model or name)
+        launcher = self.launcher(trained, name=name, max_new_tokens=max_new_tokens, log=log)
+        return Proxied(launcher, self, name=self.model or name, paths=self.paths)
 
     def launcher(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Launcher":
         """What keeps the process running."""

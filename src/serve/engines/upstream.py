@@ -3,22 +3,28 @@
 import asyncio
 import random
 import re
-import zlib
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from src.llm.patience import retry_after
 from src.serve.engines.breaker import LONGEST, Breaker
 from src.serve.engines.client import Client, Response, client
+from src.serve.engines.counting import Counting
 from src.serve.engines.part import UpstreamPart
 from src.serve.engines.stream import Stream
+from src.serve.engines.whole import whole
 from src.serve.reply import SSE, Reply
 from src.serve.request import CHAT, COMPLETIONS, EMBEDDINGS, Call, UnavailableError, spelt
 
 BUSY = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 """Statuses after which another try, or another engine, may answer."""
-LARGEST = 64 << 20  # bytes of an answer that comes whole
+AWAY = frozenset((502, 503, 504))
+"""Statuses by which a proxy, or a server that is still loading, says that there is no engine."""
 NEAR = 2.0  # seconds that a try waits at most before the next
+COUNTED = 5.0
+"""Seconds that the server may take to count a prompt's tokens."""
+PROBE = 5.0  # seconds that a probe may take
 _ERROR = re.compile(rb'\s*(?:event: ?error|(?:data: ?)?\{\s*"error"\s*:)')
 HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "mlx"}
 
@@ -27,9 +33,19 @@ class Upstream:
     """Passes calls on to a server."""
 
     paths = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
+    probed = "/models"
+    """What is asked for to find out whether the server is there: it costs nothing anywhere."""
 
     def __init__(
-        self, part: UpstreamPart, *, url: str, name: str, model: str | None = None, key: str | None = None, longest: int | None = None
+        self,
+        part: UpstreamPart,
+        *,
+        url: str,
+        name: str,
+        model: str | None = None,
+        key: str | None = None,
+        longest: int | None = None,
+        counts: bool = True,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -40,6 +56,7 @@ class Upstream:
             model: What the server calls it; the name that a call has stays if None.
             key: Sent as bearer token.
             longest: Tokens that an answer may have, whatever is asked; unbounded if None.
+            counts: Whether it may be asked how many tokens a prompt has.
         """
         self.part, self.name, self.url = part, name, url.rstrip("/")
         self.inflight = 0
@@ -49,6 +66,7 @@ class Upstream:
         self._headers = HEADERS | ({"authorization": f"Bearer {key}"} if key else {})
         self._chance = random.Random()
         self._client: Client | None = None
+        self._counting = Counting(partial(self.post, patience=COUNTED)) if counts else None
 
     @property
     def state(self) -> str:
@@ -69,6 +87,24 @@ class Upstream:
         """End."""
         if self._client:
             await self._client.close()
+
+    async def probe(self) -> str | None:
+        """What speaks against the server's being there, or nothing.
+
+        Raises:
+            TimeoutError: Where it is silent: busy, stuck, or switched off.
+        """
+        if self._client is None or self._client.closed:
+            return None
+        try:
+            # where there is no such path, or the key is wrong, there still is a server
+            response = await self._client.send("GET", self._root + self.probed, patience=PROBE)
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):
+            return "cannot be reached"
+        response.leave()  # its answer may be long
+        return f"answered {response.status}" if response.status in AWAY else None
 
     async def ask(self, call: Call) -> Reply:
         """Pass a call on, again where that may help and nothing has come yet.
@@ -95,6 +131,28 @@ class Upstream:
                 return reply
             attempt += 1
             await asyncio.sleep(pause)
+
+    async def count(self, call: Call) -> int | None:
+        """Tokens of a call's prompt as the server counts them; None where it does not, or not now."""
+        return await self._counting.count(call, self._model or call.model) if self._counting else None
+
+    async def post(self, path: str, body: Mapping[str, object], *, patience: float) -> tuple[int, bytes]:
+        """Ask the server what is not in OpenAI's API: `path` begins at its root; status and answer.
+
+        Raises:
+            OSError: Where it is not there, or takes longer than `patience` seconds.
+        """
+        if self._client is None or self._client.closed:
+            raise ConnectionError(f"{self.name} is {self.state}")
+        try:
+            async with asyncio.timeout(patience):
+                response = await self._client.send("POST", self._root.removesuffix("/v1") + path, spelt(body), patience=patience)
+                try:
+                    return response.status, await whole(response)
+                finally:
+                    response.leave()
+        except ValueError as error:
+            raise ConnectionError(f"{self.name} does not answer {path}") from error
 
     def _path(self, call: Call) -> str:
         return self._root + call.path.removeprefix("/v1")
@@ -197,25 +255,3 @@ class Upstream:
 
     def _left(self) -> None:
         self.inflight -= 1
-
-
-async def whole(response: Response) -> bytes:
-    """All of an answer; raises ValueError where that is too much, or packed in a way that nobody asked for."""
-    data = bytearray()
-    while piece := await response.more():
-        data += piece
-        if len(data) > LARGEST:
-            raise ValueError("too large")
-    return _unpacked(bytes(data)) if response.headers.get("content-encoding") in ("gzip", "deflate") else bytes(data)
-
-
-def _unpacked(data: bytes) -> bytes:
-    """Of a server that packs its answers whatever it is asked for."""
-    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    try:
-        found = unpacking.decompress(data, LARGEST)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
-    if unpacking.unconsumed_tail or not unpacking.eof:
-        raise ValueError("too large, or cut")
-    return found

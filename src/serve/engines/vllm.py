@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from src.core.config import Cosmetic, FromEnv
-from src.serve.engines.part import UpstreamPart
+from src.core.errors import MlxError
+from src.serve.engines.fits_base import fits_base
+from src.serve.engines.part import Name, UpstreamPart
 from src.serve.engines.source import trained_at
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from src.llm.launcher import Launcher
     from src.models.trained import Trained
     from src.serve.engine import Engine
@@ -36,6 +40,16 @@ class VllmEngine(UpstreamPart):
     """GPUs that one copy of the model is split over."""
     data_parallel: int = Field(default=1, ge=1)
     """Copies of the model, each on GPUs of its own."""
+    adapters: dict[Name, Path] = Field(default_factory=dict)
+    """Further adapters on the same base, by the name that clients ask for: {poet: checkpoint/poet/train}."""
+    load_adapters: bool = False
+    """Whether administrators may load and unload adapters while it serves (/admin/adapters); so may who is logged in on this machine."""
+    max_loras: int | None = Field(default=None, ge=1)
+    """Adapters that one batch may mix; all that are named here if unset, and one more where others may be loaded."""
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] | None = None
+    """Largest rank of an adapter, of those loaded later too; that of the largest one named here if unset."""
+    when_unloaded: Literal["end", "sleep"] = "end"
+    """What serve.residency does with it: it ends, or sleeps with its weights in main memory and wakes in seconds (needs CUDA)."""
     tool_parser: str | None = None
     """vLLM's name of the form in which the model writes tool calls; found from its chat template if unset."""
     extra_args: tuple[str, ...] = ()
@@ -47,9 +61,11 @@ class VllmEngine(UpstreamPart):
 
     def open(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Engine":
         """Prepare the engine; it starts once it runs."""
+        from src.serve.engines.sleeper import Sleeper
         from src.serve.proxied import Proxied
 
-        return Proxied(self.launcher(trained, name=name, max_new_tokens=max_new_tokens, log=log), self, name=name)
+        kind = Sleeper if self.when_unloaded == "sleep" else Proxied
+        return kind(self.launcher(trained, name=name, max_new_tokens=max_new_tokens, log=log), self, name=name)
 
     def launcher(self, trained: "Trained | None", *, name: str, max_new_tokens: int | None, log: Path) -> "Launcher":
         """Prepare the process."""
@@ -59,8 +75,12 @@ class VllmEngine(UpstreamPart):
         from src.serve.same_tokens import same_tokens
 
         trained = trained_at(self.model, trained)
+        adapters = {name: trained.adapter} if trained.adapter else {}
+        adapters |= {other: found.adapter for other, found in self.others(trained).items() if found.adapter}
         longest = self.max_new_tokens or max_new_tokens
         cuda = pick_device("auto").startswith("cuda")
+        if self.when_unloaded == "sleep" and not cuda:
+            raise MlxError(f"{name}: vLLM cannot sleep without a CUDA device", "leave when_unloaded out: the process ends instead")
         program = vllm.executable(self.executable, cuda=cuda)
         tokenizer = load_tokenizer(trained.tokenizer)
         same_tokens(tokenizer, trained.template)
@@ -82,14 +102,31 @@ class VllmEngine(UpstreamPart):
             max_new_tokens=longest,
             max_model_len=self.max_model_len or self.context,
             gpu_memory_utilization=self.gpu_memory_utilization if cuda else None,
-            extra=(*self._flags(), *self.extra_args),
+            quantization=self.quantization,
+            tensor_parallel=self.tensor_parallel,
+            data_parallel=self.data_parallel,
+            loras=self._loras(adapters),
+            extra=(*(("--enable-sleep-mode",) if self.when_unloaded == "sleep" else ()), *self.extra_args),
         )
-        return Launcher(
-            command, port=port, log=log, startup_timeout=self.startup_timeout, restarts=self.restarts, environment=vllm.ENVIRONMENT
-        )
+        environment = vllm.ENVIRONMENT | {vllm.LOADS_ADAPTERS: str(self.load_adapters)}
+        environment |= {vllm.SLEEPS: "1"} if self.when_unloaded == "sleep" else {}
+        return Launcher(command, port=port, log=log, startup_timeout=self.startup_timeout, restarts=self.restarts, environment=environment)
 
-    def _flags(self) -> list[str]:
-        made = ["--quantization", self.quantization] if self.quantization else []
-        for name, count in (("tensor", self.tensor_parallel), ("data", self.data_parallel)):
-            made += [f"--{name}-parallel-size", str(count)] if count > 1 else []
-        return made
+    def others(self, trained: "Trained") -> dict[str, "Trained"]:
+        """The adapters beside its own, by name; raises an MlxError where one of them does not fit."""
+        return {name: fits_base(name, folder, trained, rank=self.max_lora_rank) for name, folder in self.adapters.items()}
+
+    def rank(self, trained: "Trained") -> int:
+        """The largest rank of an adapter that the process has room for."""
+        from src.llm.vllm import USUAL_RANK, lora_rank
+
+        if self.max_lora_rank:
+            return self.max_lora_rank
+        return max((lora_rank(each.adapter) for each in (trained, *self.others(trained).values()) if each.adapter), default=USUAL_RANK)
+
+    def _loras(self, adapters: "Mapping[str, Path]") -> list[str] | None:
+        from src.llm.vllm import lora_words
+
+        if not adapters and not self.load_adapters:
+            return None
+        return lora_words(adapters, rank=self.max_lora_rank, batch=self.max_loras or len(adapters) + self.load_adapters)

@@ -102,7 +102,7 @@ class Wire:
 class Answer:
     """What a server answers; `headers` by their names in lower case."""
 
-    __slots__ = ("_connection", "_waiter", "complete", "error", "headed", "headers", "patience", "pieces", "size", "status")
+    __slots__ = ("_connection", "_waiter", "complete", "error", "headed", "headers", "patience", "pieces", "sink", "size", "status")
 
     def __init__(self, connection: "_Connection", patience: float) -> None:
         self._connection: _Connection | None = connection
@@ -116,6 +116,8 @@ class Answer:
         self.error: BaseException | None = None
         self.pieces: list[bytes] = []
         self.size = 0
+        self.sink: Callable[[bytes], bool] | None = None
+        """Takes bytes in the turn of the loop in which they come."""
 
     async def more(self) -> bytes:
         """The next bytes of the body, none at its end; raises as `Wire.send` does."""
@@ -123,12 +125,20 @@ class Answer:
             if self.complete:
                 return b""
             await self.wait()
-        data = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
-        self.pieces.clear()
-        self.size = 0
-        if self._connection:
+        pieces, self.pieces = self.pieces, []
+        if self.size > FULL and self._connection:
             self._connection.go_on()
-        return data
+        self.size = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """Have `sink` take bytes as they come, without waking anybody; returns when it leaves some to `more`, or none come any more."""
+        self.sink = sink
+        try:
+            while not (self.pieces or self.complete):
+                await self.wait()
+        finally:
+            self.sink = None
 
     def leave(self) -> None:
         """Have no more of it: where it is not whole the server is told by the connection's end."""
@@ -216,9 +226,10 @@ class _Connection(asyncio.Protocol):
             self._fail(TimeoutError())
 
     def _fail(self, error: BaseException) -> None:
-        if self._answer and not self._answer.complete:
-            self._answer.error = error
-            self._answer.wake()
+        if self._answer:
+            if not self._answer.complete:
+                self._answer.error = error
+            self._answer.wake()  # one that is whole too: its last bytes may have come with what is none of it
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -241,8 +252,17 @@ class _Connection(asyncio.Protocol):
             answer.size += len(data)
             if answer.size > LARGEST_HEAD:
                 self._fail(ConnectionError("the headers have no end"))
-        elif answer.pieces or answer.complete:
+        elif answer.complete or (answer.pieces and not (answer.sink and self._taken(answer, answer.sink))):
             answer.wake()
+
+    def _taken(self, answer: Answer, sink: Callable[[bytes], bool]) -> bool:
+        data = answer.pieces[0] if len(answer.pieces) == 1 else b"".join(answer.pieces)
+        if not sink(data):
+            return False
+        answer.pieces.clear()
+        answer.size = 0
+        self._until = self.loop.time() + answer.patience
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """It has ended; an answer without a length is whole by that."""
@@ -257,7 +277,7 @@ class _Connection(asyncio.Protocol):
         if error is None and answer.headed and not {"content-length", "transfer-encoding"} & answer.headers.keys():
             answer.complete = True
         else:
-            answer.error = answer.error or ConnectionError("the server ended the connection")
+            answer.error = answer.error or ConnectionResetError("the server ended the connection")
         answer.wake()
 
     def on_message_begin(self) -> None:

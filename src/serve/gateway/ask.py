@@ -28,7 +28,8 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
         RequestError: Where it is not allowed, does not fit, or no engine answers: the last one's reason.
     """
     decision = await gateway.router.decide(call)
-    first = gateway.models[decision.to[0]]
+    models = [gateway.models[name] for name in decision.to]  # an adapter may be unloaded meanwhile
+    first = models[0]
     if first.part.request_timeout:
         clock.reschedule(asyncio.get_running_loop().time() + first.part.request_timeout)
     told = {"x-mlx-route": ""}
@@ -40,8 +41,8 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
         kept.headers = {**told, **kept.headers, "x-mlx-route": decision.header(decision.to[0]), "x-mlx-tries": "0"}
         return kept
     if call.visit:
-        await call.visit.reserve(call, max(gateway.models[name].longest for name in decision.to), added=len(first.system or ""))
-    reply, model, tries = await _first_that_answers(gateway, call, decision)
+        await call.visit.reserve(call, max(model.longest for model in models), added=len(first.system or ""))
+    reply, model, tries = await _first_that_answers(gateway, call, decision, models)
     if gateway.cache is not None and key and model.name == decision.to[0]:
         gateway.cache.keep(key, reply)
     if decision.shadow and gateway.shadows:
@@ -51,11 +52,12 @@ async def ask(gateway: Gateway, call: Call, clock: asyncio.Timeout) -> Reply:
     return reply
 
 
-async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) -> tuple[Reply, Model, int]:
+async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision, models: list[Model]) -> tuple[Reply, Model, int]:
     tries = 0
     failure: RequestError | None = None
-    for name in decision.to:
-        model = gateway.models[name]
+    for model in models:
+        if model.down and not all(other.down for other in models):
+            continue
         try:
             reply = await _held(gateway, model, call)
         except UnavailableError as error:
@@ -63,7 +65,7 @@ async def _first_that_answers(gateway: Gateway, call: Call, decision: Decision) 
             failure = error
             continue
         except RequestError as error:
-            error.headers |= {"x-mlx-route": decision.header(name)}
+            error.headers |= {"x-mlx-route": decision.header(model.name)}
             raise
         return reply, model, tries + reply.tries
     failure = failure or unknown(call.model, gateway.names)
@@ -76,7 +78,7 @@ async def _held(gateway: Gateway, model: Model, call: Call) -> Reply:
     if gateway.residency is None:
         return await _asked(gateway, model, call)
     async with AsyncExitStack() as holding:
-        await holding.enter_async_context(gateway.residency.hold(model.name))
+        await holding.enter_async_context(gateway.residency.hold(model.within or model.name))
         reply = await _asked(gateway, model, call)
         reply.closing.append(holding.pop_all().aclose)
     return reply

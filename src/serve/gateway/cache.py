@@ -44,6 +44,7 @@ class Answers:
         self.hits = self.misses = self.size = 0
         self._most, self._seconds, self._clock = most, seconds, clock
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._turn = b""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -52,10 +53,16 @@ class Answers:
         """What the answer is kept under, or None where it may be another each time."""
         if call.path != EMBEDDINGS and call.body.get("temperature") != 0:
             return None
-        mark = sha256()
+        mark = sha256(self._turn)
         for part in ((call.who or "").encode(), call.path.encode(), model.encode(), call.raw):
             mark.update(len(part).to_bytes(8, "big") + part)
         return mark.digest()
+
+    def forget(self) -> None:
+        """Forget all answers, those under way too: a name means another model now."""
+        self._turn = self._turn + b"."
+        self._kept.clear()
+        self.size = 0
 
     def find(self, key: bytes, call: Call) -> Reply | None:
         """The answer that is kept, if it still is good."""

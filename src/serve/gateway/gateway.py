@@ -28,6 +28,12 @@ class Router(Protocol):
     def names(self) -> tuple[str, ...]:
         """Names that clients may ask for besides those of the models."""
 
+    def add(self, name: str) -> None:
+        """A model of this name came."""
+
+    def remove(self, name: str) -> None:
+        """The model of this name went."""
+
 
 class Remembers(Protocol):
     """Puts what is remembered into a call."""
@@ -111,6 +117,14 @@ class Direct:
             return found
         raise unknown(call.model, self._decisions)
 
+    def add(self, name: str) -> None:
+        """A model of this name came."""
+        self._decisions = {**self._decisions, name: Decision((name,))}
+
+    def remove(self, name: str) -> None:
+        """The model of this name went."""
+        self._decisions = {each: decision for each, decision in self._decisions.items() if each != name}
+
 
 @dataclass(slots=True)
 class Gateway:
@@ -125,9 +139,26 @@ class Gateway:
     cache: Answers | None = None
     embedders: Sequence[Runs] = ()
     """What makes vectors, for the router and for memory."""
+    gone: dict[str, Model] = field(default_factory=dict)
+    """Models that were taken away while the server ran: what they counted is still told."""
 
     def __post_init__(self) -> None:
         self.router = self.router or Direct(self.models)
+
+    def add(self, model: Model) -> None:
+        """Take in a model while the server runs; who goes through the models meanwhile goes on through the old ones."""
+        if before := self.gone.pop(model.name, None):
+            model.tally = before.tally
+        self.models = {**self.models, model.name: model}
+        self.router.add(model.name)
+        if self.cache is not None:
+            self.cache.forget()
+
+    def remove(self, name: str) -> None:
+        """Take a model away: who asks for it now is told that there is none, and answers under way go on."""
+        self.router.remove(name)
+        self.gone[name] = self.models[name]
+        self.models = {each: model for each, model in self.models.items() if each != name}
 
     @classmethod
     def of(cls, engine: Engine, *, name: str, system: str | None = None, longest: int = 1024) -> "Gateway":
@@ -137,7 +168,7 @@ class Gateway:
     @property
     def state(self) -> str:
         """`ready`, `degraded` where some models are not, or what the first one is where none is."""
-        states = [model.engine.state for model in self.models.values()]
+        states = [model.state for model in self.models.values()]
         return "degraded" if "ready" in states and set(states) != {"ready"} else states[0]
 
     @property

@@ -41,5 +41,16 @@ class Model:
     tokenizer: Path | None = None
     """Folder of its tokenizer, by which prompts are counted."""
     tally: Tally = field(default_factory=Tally)
+    folder: Path | None = None
+    """The training behind it."""
+    within: str | None = None
+    """The model whose process it is part of, where it is an adapter: that one is loaded and unloaded."""
     drained: bool = False
     """Whether it takes nothing new: an administrator has it end what it is at."""
+    down: str = ""
+    """What a probe found against its engine, where it is far away; nothing where it is there, or was not looked for."""
+
+    @property
+    def state(self) -> str:
+        """The engine's, `drained`, or `down`."""
+        return "drained" if self.drained else "down" if self.down else self.engine.state

@@ -1,5 +1,6 @@
 """What a project knows about itself: markdown files that are searched, and quoted to the model."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from src.store import Store
 from src.store.chroma import Chroma
 
 if TYPE_CHECKING:
+    from src.core.sealing import Seal
     from src.serve.embedding.embedder import Embeds
     from src.serve.memory.bank import Bank
 
@@ -26,6 +28,8 @@ class Memory(Config):
     """What makes vectors of texts: `minilm`, or `hashing`, which needs no extra and knows words, not meanings."""
     index: Annotated[Path | None, FromEnv("VECTOR_STORE_PATH")] = None
     """Folder for the vectors; data/NAME/memory if unset. Nothing in it is needed: it is made again from the files."""
+    key_env: str = "MLX_MEMORY_KEY"
+    """Environment variable with a key (`mlx token secret` makes one): with it added notes and vectors lie sealed on the disk."""
     chunk_chars: int = Field(default=1000, ge=200, le=20000)
     """Longest passage in characters; a block of code stays whole up to four times that."""
     max_file_mb: float = Field(default=2.0, gt=0, le=100)
@@ -44,6 +48,18 @@ class Memory(Config):
     """Seconds after which an answer does without it, and says so."""
     watch: float = Field(default=5.0, gt=0)
     """Seconds between two looks at the files."""
+
+    def seal(self) -> "Seal | None":
+        """What notes and vectors are sealed with, where there is a key.
+
+        Raises:
+            MlxError: Where it is weak.
+        """
+        from src.core.sealing import MEMORY, Seal
+        from src.serve.access.strength import strong
+
+        secret = os.environ.get(self.key_env, "").strip()
+        return Seal(strong(secret, self.key_env), MEMORY) if secret else None
 
     def open(self, project: str, embedder: "Embeds | None" = None) -> "Bank":
         """Read the files and bring the vectors of `project` up to date, by an embedder of its own if there is none.

@@ -8,14 +8,16 @@ import unicodedata
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from src.core.sealing import Seal
 from src.serve.beside.answering import Refused
+from src.serve.memory.sealed import ENDING, sealed_line
 
 _PART = re.compile(r"[^\W_][\w +.-]{0,79}(?<![ .])")
 _DEEPEST = 5
 _ENDING = ".md"
 
 
-def add(folder: Path, name: str, text: str, *, append: bool, largest: int, note: int) -> str:
+def add(folder: Path, name: str, text: str, *, append: bool, largest: int, note: int, seal: Seal | None = None) -> str:
     """Write a markdown file, whole or not at all, or append to one; return its path in the folder.
 
     No link is followed on the way, so that no name leads out, not even through what others put there.
@@ -27,6 +29,7 @@ def add(folder: Path, name: str, text: str, *, append: bool, largest: int, note:
         append: Whether the file may be there already; its text stays then, and this follows.
         largest: Bytes that the file may have.
         note: Bytes that `text` may have.
+        seal: Seals it, where there is a key.
 
     Raises:
         Refused: Where the name is none of a note, the text is empty or too long, or the file is there.
@@ -41,9 +44,15 @@ def add(folder: Path, name: str, text: str, *, append: bool, largest: int, note:
                     os.mkdir(part, dir_fd=at)
                 at = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
                 closing.callback(os.close, at)
-            there = append and _appended(at, parts[-1], data, largest)
+            other = parts[-1] + ("" if seal else ENDING)
+            if os.access(other, os.F_OK, dir_fd=at, follow_symlinks=False):
+                raise Refused(
+                    "exists", f"{'/'.join(parts)} is there {'readable' if seal else 'sealed'}; mlx memory seal and unseal change that"
+                )
+            file, data = (parts[-1] + ENDING, sealed_line(seal, data.decode())) if seal else (parts[-1], data)
+            there = append and _appended(at, file, data, largest)
             if not there:
-                _created(at, parts[-1], data)
+                _created(at, file, data)
         except FileExistsError:
             raise Refused("exists", f"{'/'.join(parts)} is there already; append: true adds to it") from None
         except OSError as error:

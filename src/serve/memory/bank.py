@@ -18,6 +18,7 @@ from src.serve.memory.chunks import Chunk, chunks
 from src.serve.memory.embedded import Embedded
 from src.serve.memory.files import Files
 from src.serve.memory.quote import Passage, Quotation, quote
+from src.serve.memory.sealed import Hidden
 from src.store import Row, Vectors
 from src.store.failure import StoreError, failing
 from src.store.row import Vector
@@ -64,16 +65,23 @@ class Bank:
     def __init__(self, config: Memory, project: str, index: Path, embedder: Embeds | None = None) -> None:
         if not config.folder.is_dir():
             raise MlxError(f"no memory at {config.folder}: there is no such folder", "make it, with a projectbrief.md, or name another")
-        self.files = Files(config.folder, int(config.max_file_mb * 1e6))
-        self.longest = config.chunk_chars
         self.log = logging.getLogger("mlx.memory")
+        self.seal = config.seal()
+        if self.seal and (config.store.type == "arango" or getattr(config.store, "url", None)):
+            self.log.warning("memory: the vectors lie unsealed on the server of %s", config.store.type)
+        self.files = Files(config.folder, int(config.max_file_mb * 1e6), self.seal)
+        self.longest = config.chunk_chars
         self.catalogue: dict[str, Chunk] = {}
         self.chunked: dict[str, tuple[str, list[Chunk]]] = {}
         """Each file's text and passages, so that only what changed is cut again."""
         self.lock = _locked(index)
         with ExitStack() as closing:
             closing.callback(self.lock.release)
-            self.embedded = Embedded(embedder or config.embedder.open(), index / f"embedded-{config.embedder.key}.sqlite")
+            self.hidden = Hidden(index) if self.seal else None
+            if self.hidden:
+                closing.callback(self.hidden.close)
+            kept = index / f"{'sealed' if self.seal else 'embedded'}-{config.embedder.key}.sqlite"
+            self.embedded = Embedded(embedder or config.embedder.open(), kept, self.seal)
             closing.callback(self.embedded.close)
             self.store, self.changes = self._opened(config, project, index)
             closing.pop_all()
@@ -94,8 +102,7 @@ class Bank:
         """
         if not self.catalogue or not question.strip():
             return []
-        hits = self.store.search(self.embedded.question(question) if vector is None else vector, k)
-        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+        return self._nearest(self.embedded.question(question) if vector is None else vector, k)
 
     def recall(
         self,
@@ -121,7 +128,7 @@ class Bank:
             StoreError: Where store or embedder fail: go on without memory.
         """
         core = self._core(int(budget * _CORE_SHARE), count)
-        found = [each.chunk for each in self.search(question, k, vector) if each.chunk.file not in core]
+        found = self._different(question, k, core, vector) if k and self.catalogue and question.strip() else []
         passages = [Passage(file, text) for file, text in core.items()] + [Passage(chunk.source, chunk.text) for chunk in found]
         return quote(passages, budget=budget, count=count, special=special)
 
@@ -129,7 +136,25 @@ class Bank:
         """Let go of store and files."""
         self.store.close()
         self.embedded.close()
+        if self.hidden:
+            self.hidden.close()
         self.lock.release()
+
+    def _nearest(self, vector: Vector, k: int) -> list[Found]:
+        hits = self.store.search(vector, k)
+        return [Found(self.catalogue[hit.id], hit.score) for hit in hits if hit.id in self.catalogue]
+
+    def _different(self, question: str, k: int, known: Collection[str], vector: Vector | None) -> list[Chunk]:
+        """The `k` nearest that say different things, outside of known files: a passage that is there many times crowds out no other."""
+        unit, wanted = self.embedded.question(question) if vector is None else vector, 2 * k
+        while True:
+            found = self._nearest(unit, wanted)
+            said: dict[str, Chunk] = {}
+            for chunk in (each.chunk for each in found if each.chunk.file not in known):
+                said.setdefault(" ".join(chunk.text.casefold().split()), chunk)
+            if len(said) >= k or wanted >= len(self.catalogue):
+                return list(said.values())[:k]
+            wanted *= 4
 
     def _core(self, room: int, count: Callable[[str], int]) -> dict[str, str]:
         """Core files that go in whole, by name, in Cline's order."""
@@ -144,7 +169,7 @@ class Bank:
 
     def _opened(self, config: Memory, project: str, index: Path) -> tuple[Vectors, Changes]:
         """Open the store and bring it up to date; where its files here are damaged, make them again, once."""
-        folder = index / f"{config.store.type}-{config.embedder.key}"
+        folder = (self.hidden.folder if self.hidden else index) / f"{config.store.type}-{config.embedder.key}"
         slug = re.sub("[^a-z0-9]", "-", project.lower())[:24].strip("-") or "memory"
         name = f"mlx-{slug}-{crc32(project.encode()):08x}-{config.embedder.key}"
 

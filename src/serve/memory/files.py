@@ -4,7 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_ENDINGS = (".md", ".markdown")
+from src.core.sealing import Seal, SealError
+from src.serve.memory.sealed import ENDING, opened_note
+
+_ENDINGS = (".md", ".markdown", f".md{ENDING}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,13 @@ class Files:
     Args:
         folder: Where they lie.
         largest: Bytes beyond which a file is left out.
+        seal: Opens notes that are sealed.
     """
 
-    def __init__(self, folder: Path, largest: int) -> None:
+    def __init__(self, folder: Path, largest: int, seal: Seal | None = None) -> None:
         self.folder = folder
         self.largest = largest
+        self.seal = seal
         self.seen: dict[str, tuple[tuple[int, int, int], str]] = {}
 
     def read(self) -> Read:
@@ -35,20 +40,28 @@ class Files:
         left_out: list[str] = []
         seen: dict[str, tuple[tuple[int, int, int], str]] = {}
         for path in self._paths():
-            name = path.relative_to(self.folder).as_posix()
+            name = path.relative_to(self.folder).as_posix().removesuffix(ENDING)
             try:
                 stat = path.stat()
                 mark = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-                if stat.st_size > self.largest:
+                if name in seen:
+                    left_out.append(f"{name}{ENDING}: {name} is there too")
+                elif stat.st_size > self.largest:
                     left_out.append(f"{name} has {stat.st_size:,} bytes, more than max_file_mb allows")
                 elif name in self.seen and self.seen[name][0] == mark:
                     seen[name] = self.seen[name]
                 else:
-                    seen[name] = mark, path.read_bytes().decode("utf-8-sig", "replace")
+                    seen[name] = mark, self._text(path)
+            except SealError as error:
+                left_out.append(f"{name}: {error}")
             except OSError as error:
                 left_out.append(f"{name}: {error.strerror}")
         self.seen = seen
         return Read({name: text for name, (_, text) in seen.items()}, left_out)
+
+    def _text(self, path: Path) -> str:
+        data = path.read_bytes()
+        return opened_note(self.seal, data) if path.name.endswith(ENDING) else data.decode("utf-8-sig", "replace")
 
     def _paths(self) -> list[Path]:
         found = []

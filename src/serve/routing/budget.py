@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from src.serve.request import CHAT, COMPLETIONS, Call, UnavailableError
 from src.serve.routing.estimate import PER_IMAGE, estimate, images
@@ -20,6 +21,8 @@ LOG = logging.getLogger("mlx.routing")
 _AROUND = 2048
 """Tokens that a chat template may put around messages, beyond those of the JSON: a default system prompt, instructions for tools."""
 _DOUBT = 1.6  # by how much an estimate may be too high: English has half as many tokens again in it as there are
+_NEAR = 0.5
+"""Part of the context from which on an estimate is too little: the engine is asked to count, where it can."""
 _SHARE = 8  # an answer whose length nobody asks for gets this part of the context at least
 
 
@@ -53,14 +56,15 @@ class Budget:
         if len(call.raw) + _AROUND + answer <= context:
             return call, {}
         tokens = await self._tokenizer(model.tokenizer)
-        count = await counted(call.body, tokens)
+        counts = partial(counted, tokens=tokens, ask=getattr(model.engine, "count", None), near=int(context * _NEAR))
+        count = await counts(call)
         trims = model.part.too_long == "trim" and call.path == CHAT
         doubt = 1.0 if count.exact or trims else _DOUBT  # what may fit is sent: the engine is told not to cut it, and its count is compared
         if count.tokens / doubt + answer <= context:
             return _noted(call, count), {"x-mlx-tokens": str(count)}
         if not trims:
             raise _too_long(model.name, context, count, answer)
-        return await _trimmed(call, tokens, model.name, context, answer, count)
+        return await _trimmed(call, counts, model.name, context, answer, count)
 
     async def _tokenizer(self, folder: Path | None) -> "Tokens | None":
         if folder is None:
@@ -70,21 +74,35 @@ class Budget:
         return self._tokens[folder]
 
 
-async def counted(body: Mapping[str, Any], tokens: "Tokens | None") -> Count:
-    """The tokens of a request's prompt; images are always estimated."""
-    if tokens is None:
-        return Count(estimate(body), exact=False)
+Ask = Callable[[Call], Awaitable[int | None]]
+"""Has an engine count; None where it cannot."""
+
+
+async def counted(call: Call, *, tokens: "Tokens | None", ask: Ask | None = None, near: int = 0) -> Count:
+    """The tokens of a call's prompt; images are always estimated.
+
+    Args:
+        call: What is asked.
+        tokens: The model's tokenizer, where it is at hand.
+        ask: Counts where it is not, and where an estimate says `near` or more.
+        near: From there on the limit may be meant.
+    """
+    body, shown = call.body, images(call.body)
     try:
-        if "messages" in body:
-            shown = images(body)
+        if tokens and "messages" in body:
             return Count(await asyncio.to_thread(tokens.chat, body) + shown * PER_IMAGE, exact=not shown)
-        return Count(await asyncio.to_thread(tokens.plain, str(body.get("prompt", ""))), exact=True)
+        if tokens:
+            return Count(await asyncio.to_thread(tokens.plain, str(body.get("prompt", ""))), exact=True)
     except ValueError as error:
-        LOG.debug("estimated: %s", error)
-        return Count(estimate(body), exact=False)
+        LOG.debug("not counted here: %s", error)
+    guess = estimate(body)
+    found = await ask(call) if ask and guess >= near and not shown else None
+    return Count(guess, exact=False) if found is None else Count(found, exact=True)
 
 
-async def _trimmed(call: Call, tokens: "Tokens | None", name: str, context: int, answer: int, before: Count) -> tuple[Call, dict[str, str]]:
+async def _trimmed(
+    call: Call, counts: Callable[[Call], Awaitable[Count]], name: str, context: int, answer: int, before: Count
+) -> tuple[Call, dict[str, str]]:
     """Leave out as few of the oldest pieces as it takes."""
     messages = call.body["messages"]
     pieces = cuts(messages)
@@ -93,7 +111,7 @@ async def _trimmed(call: Call, tokens: "Tokens | None", name: str, context: int,
     while low <= high:
         middle = (low + high) // 2
         kept = left(messages, pieces[:middle])
-        count = await counted({**call.body, "messages": [messages[place] for place in kept]}, tokens)
+        count = await counts(call.with_messages(kept))
         if count.tokens + answer <= context:
             best, high = (kept, count), middle - 1
         else:

@@ -1,9 +1,17 @@
 """Remembers which models did not load, and what requests for them are answered until they are tried again."""
 
+import re
 from math import ceil
 
 from src.core.secrets import redact
 from src.serve.request import RequestError, UnavailableError
+
+_SPENT = re.compile(
+    r"out of memory|OutOfMemory|(?:cannot|can't|unable to) allocate|more (?:system )?memory|insufficient memory|signal 9\b", re.I
+)
+"""How CUDA, torch, llama.cpp, Ollama and a process that the system ended say that memory did not suffice."""
+_PLACE = re.compile(r"(?:\bhttps?:/)?(?<![\w.])(?:/[\w.:@\[\]~+-]+)+/?")
+"""A path of this machine, or an address of another."""
 
 
 class FailedLoads:
@@ -30,13 +38,23 @@ class FailedLoads:
         return self.told(name, now) if name in self._found and self._found[name][0] > now else None
 
     def told(self, name: str, now: float) -> RequestError:
-        """Why a model did not load: a refusal in its engine's own words, as of a model that is not there, else 503."""
+        """Why a model did not load: a refusal in its engine's own words, as of a model that is not there, else 503 and little more."""
         until, error = self._found[name]
         if isinstance(error, RequestError) and error.status < 500:
             told = error.body["error"]  # one for each request: headers are added on the way
             return RequestError(error.status, told["message"], code=told["code"], param=told["param"], kind=told["type"])
-        words = redact(str(error)) or "it takes too long"
-        return unavailable(f"the model does not load: {words}", "model_not_loaded", until - now)
+        said = "there is not enough memory for it" if out_of_memory(error) else _PLACE.sub("…", words(error).splitlines()[0])
+        return unavailable(f"the model does not load: {said}", "model_not_loaded", until - now)
+
+
+def words(error: Exception) -> str:
+    """Why a model did not load, with the last lines of its engine's log where there are any: for those who run the server."""
+    return redact(str(error)) or "it takes too long"
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an engine says that its model takes more memory than there is."""
+    return isinstance(error, MemoryError) or bool(_SPENT.search(f"{type(error).__name__}: {error}"))
 
 
 def unavailable(message: str, code: str, seconds: float) -> UnavailableError:

@@ -46,7 +46,8 @@ def open_residency(config: "ServeConfig", models: Mapping[str, Model]) -> Reside
     """
     if config.residency is None:
         return None
-    needs = {name: Need(model.part.vram_gb, model.part.ram_gb) for name, model in models.items() if model.part.vram_gb or model.part.ram_gb}
+    sized = [model for model in models.values() if not model.within and (model.part.vram_gb or model.part.ram_gb)]
+    needs = {model.name: Need(model.part.vram_gb, model.part.ram_gb) for model in sized}
     engines: dict[str, Any] = {name: models[name].engine for name in needs}
     for name, engine in engines.items():
         if not hasattr(engine, "unload"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from src.core.secrets import redact
 from src.serve.request import UnavailableError
-from src.serve.routing.failed_loads import FailedLoads, unavailable
+from src.serve.routing.failed_loads import FailedLoads, out_of_memory, unavailable, words
 from src.serve.routing.room import Need, Slot, lacking, taken, victims
 from src.serve.routing.settings import Budgets
 from src.serve.routing.waiting import Waiting
@@ -215,8 +215,10 @@ class Residency:
             async with asyncio.timeout(self.budgets.load_timeout):
                 await self._load(slot.name)
         except Exception as error:
-            LOG.warning("model %s does not load: %s", slot.name, redact(str(error)) or "it takes too long")
             self._failed.note(slot.name, error, self._now())
+            LOG.warning("model %s does not load: %s", slot.name, words(error))
+            if out_of_memory(error):
+                LOG.warning("model %s takes more than its vram_gb %g and ram_gb %g say", slot.name, slot.need.vram_gb, slot.need.ram_gb)
             for ticket in self._waiting.call(slot.name):
                 ticket.turn.set_exception(self._failed.told(slot.name, self._now()))
             self._start_unload(slot)

@@ -50,6 +50,16 @@ class Router:
         """The name that is routed, if there is one."""
         return (self.routes.name,) if self.routes else ()
 
+    def add(self, name: str) -> None:
+        """A model of this name came; no rule leads to it."""
+        self.models = (*self.models, name)
+        self.named = {**self.named, name: Decision(chain(name, self.fallback), "explicit")}
+
+    def remove(self, name: str) -> None:
+        """The model of this name went; no rule led to it."""
+        self.models = tuple(each for each in self.models if each != name)
+        self.named = {each: decision for each, decision in self.named.items() if each != name}
+
     async def decide(self, call: Call) -> Decision:
         """Find a route for a call.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -20,7 +21,9 @@ class Counts:
     answered: int = 0
     failed: int = 0
     left_out: int = 0
-    """Too many were under way, or their model was not loaded."""
+    """Not sent: too many were under way, or their model was not loaded, or down."""
+    seconds: float = 0.0
+    """To the last byte, summed over what was answered or failed."""
 
 
 class ShadowTraffic:
@@ -38,8 +41,9 @@ class ShadowTraffic:
     def send(self, gateway: Gateway, name: str, call: Call) -> None:
         """Send a copy to a model, if there is room for it and nothing has to be loaded."""
         counts = self.counts.setdefault(name, Counts())
-        loaded = gateway.residency is None or gateway.residency.is_loaded(name)
-        if not loaded or len(self._tasks) >= self.settings.most or call.path not in gateway.models[name].engine.paths:
+        model = gateway.models[name]
+        loaded = gateway.residency is None or gateway.residency.is_loaded(model.within or name)
+        if not loaded or model.down or len(self._tasks) >= self.settings.most or call.path not in model.engine.paths:
             counts.left_out += 1
             return
         counts.sent += 1
@@ -54,11 +58,11 @@ class ShadowTraffic:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _copied(self, gateway: Gateway, name: str, call: Call, counts: Counts) -> None:
-        model = gateway.models[name]
+        model, start = gateway.models[name], time.perf_counter()
         try:
             async with asyncio.timeout(self.settings.timeout), AsyncExitStack() as holding:
                 if gateway.residency:
-                    await holding.enter_async_context(gateway.residency.hold(name))
+                    await holding.enter_async_context(gateway.residency.hold(model.within or name))
                 copy = call.with_system(model.system)
                 if gateway.budget:
                     copy, _ = await gateway.budget.fit(copy, model)
@@ -75,3 +79,5 @@ class ShadowTraffic:
         except Exception:
             counts.failed += 1
             LOG.exception("a copy for %s failed", name)
+        finally:
+            counts.seconds += time.perf_counter() - start

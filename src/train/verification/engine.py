@@ -23,6 +23,9 @@ class Vllm:
     name: str
     log: Path
     utilization: float | None = None
+    quantization: str | None = None
+    tensor_parallel: int = 1
+    data_parallel: int = 1
     extra: tuple[str, ...] = ()
 
     @classmethod
@@ -42,13 +45,16 @@ class Vllm:
             getattr(serve, "model_name", None) or project.name,
             Path("log") / project.name / "verify-vllm.log",
             getattr(engine, "gpu_memory_utilization", 0.8) if cuda else None,
+            getattr(engine, "quantization", None),
+            getattr(engine, "tensor_parallel", 1),
+            getattr(engine, "data_parallel", 1),
             tuple(getattr(engine, "extra_args", ())),
         )
 
     @property
     def quantises(self) -> bool:
         """Whether the project has vLLM quantise the base, as the training did."""
-        return "--quantization" in self.extra
+        return self.quantization is not None or "--quantization" in self.extra
 
     @contextmanager
     def serving(
@@ -69,6 +75,9 @@ class Vllm:
             max_new_tokens=1,
             max_model_len=longest,
             gpu_memory_utilization=self.utilization,
+            quantization=self.quantization,
+            tensor_parallel=self.tensor_parallel,
+            data_parallel=self.data_parallel,
             extra=(*self.extra, *extra),
         )
         environment = vllm.ENVIRONMENT | ({} if self.cuda else {key: os.environ.get(key, value) for key, value in vllm.ON_CPU.items()})

@@ -73,7 +73,9 @@ class _Verification:
             raise MlxError("a classifier has no conversations to verify", "`mlx eval` compares its labels")
         self.dtype: str = self.trained.dtype if dtype == "auto" else dtype
         self.tokenizer = load_tokenizer(self.trained.tokenizer)
-        self.longest = (context(self.trained.model) or 1 << 20) - 1  # vLLM wants room for a token
+        engine: Any = getattr(project.sections.get("serve"), "engine", None)
+        served = getattr(engine, "max_model_len", None) or 1 << 20
+        self.longest = min(context(self.trained.model) or 1 << 20, served) - 1  # vLLM wants room for a token
         self.chosen: Chosen = choose(self.trained, self.tokenizer, rows=rows, seed=project.head.seed, longest=self.longest)
         self.merged = find_merged(project, self.trained)
         self._known: dict[tuple[str, str], LogProbs] = {}

@@ -1,11 +1,7 @@
 """As many as the limit are let through, whatever comes at once."""
 
 import asyncio
-import contextlib
 import json
-import shutil
-import socket
-import subprocess
 import time
 
 import aiohttp
@@ -20,24 +16,6 @@ from src.serve.request import RequestError
 
 def caller(number="k", **limits):
     return Caller(number, "ann", "user", Role(**limits), "key")
-
-
-@pytest.fixture(scope="module")
-def redis_port():
-    pytest.importorskip("redis", reason="needs the extra redis")
-    if not (program := shutil.which("redis-server")):
-        pytest.skip("needs redis-server (apt-get install redis-server)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, cwd="/") as process:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
-        yield port
-        process.kill()
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -1,5 +1,6 @@
 """A guarded server with its control plane, and keys of three roles."""
 
+import asyncio
 import importlib.util
 import sys
 from contextlib import contextmanager
@@ -67,6 +68,13 @@ class Plane:
         told = lineage if lineage is not None else {"one": [{"stage": "train"}], "two": []}
         control = Control(gateway, guard, folder=self.folder, config=self.config, reread=self.reread, lineage=told)
         self.control = control
+        running = control.run
+
+        async def noted():
+            self.loop = asyncio.get_running_loop()
+            await running()
+
+        control.run = noted
         with self.web.running(gateway, guard=guard, control=control) as address:
             yield address
 
@@ -78,6 +86,10 @@ class Plane:
     def chat(self, address, model="one", **more):
         key = f"Bearer {self.keys['user'][1]}"
         return self.web.ask(address, self.web.chat(model=model, **more), authorization=key)
+
+    def on_loop(self, work):
+        """Do something where the server runs."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
     def spoil(self):
         self.config = ConfigError("main.yaml:3: serve.access.roles.usr.ratez: no such key")

@@ -10,6 +10,11 @@ import pytest
 from src.serve.control import steering as module
 from src.serve.control.lineage import made_from
 from src.serve.control.steering import Steering
+from src.serve.parse import parse
+from src.serve.routing.settings import Shadows
+from src.serve.routing.shadows import ShadowTraffic
+
+from .test_metrics import counted
 
 
 def test_health_is_told_to_everybody_model_by_model(plane):
@@ -17,7 +22,7 @@ def test_health_is_told_to_everybody_model_by_model(plane):
         assert plane.ask(address, "/health/live")[0::2] == (200, {"status": "live"})
         status, _, told = plane.ask(address, "/health/ready")
         assert status == 200 and told["status"] == "ready"
-        assert told["models"]["one"] == {"state": "ready", "inflight": 0}
+        assert told["models"]["one"] == {"state": "ready", "inflight": 0, "why": None}
 
 
 def test_a_server_of_which_nothing_answers_is_not_ready_but_lives(plane):
@@ -40,6 +45,7 @@ ROUTES = [
     ("POST", "/admin/reload"),
     ("POST", "/admin/models/one/drain"),
     ("POST", "/admin/models/one/resume"),
+    ("GET", "/admin/status"),
     ("GET", "/admin/openapi.json"),
 ]
 
@@ -51,6 +57,39 @@ def test_each_route_is_for_its_roles(plane, method, path):
         assert plane.ask(address, path, "user", method)[0] == 403
         assert plane.ask(address, path, "watcher", method)[0] == (403 if path.startswith("/admin") else 200)
         assert plane.ask(address, path, "admin", method)[0] in (200, 404)
+
+
+def test_what_became_of_tries_and_copies_is_told(plane):
+    with plane.running() as address:
+        gateway = plane.control.gateway
+        gateway.shadows = ShadowTraffic(Shadows(most=1))
+        for _ in range(2):
+            assert plane.chat(address)[0] == 200
+        call = parse(json.dumps(plane.web.chat(model="two")).encode())
+        plane.upstream.mood = "slow"
+
+        async def copies():
+            for _ in range(3):
+                gateway.shadows.send(gateway, "two", call)
+
+        plane.on_loop(copies())
+        counts = gateway.shadows.counts["two"]
+        plane.web.until(lambda: counts.answered == 1)
+        _, _, told = plane.ask(address, "/admin/status", "admin")
+        metrics = counted(plane.ask(address, "/metrics", "watcher")[2])
+    one, two = told["tries"]["one"], told["tries"]["two"]
+    assert (one["asked"], one["answered"], one["failed"]) == (2, 2, 0) and one["first_byte_seconds"] > 0
+    assert two["asked"] == 0, "a copy is no request of anybody's"
+    shadow = told["shadows"]["two"]
+    assert {key: shadow[key] for key in ("sent", "answered", "failed", "left_out")} == {
+        "sent": 1,
+        "answered": 1,
+        "failed": 0,
+        "left_out": 2,
+    }
+    assert shadow["seconds"] >= 0.4
+    assert [metrics["mlx_shadow_copies_total", *sorted(("two", result))] for result in ("sent", "answered", "left_out")] == [1, 1, 2]
+    assert metrics["mlx_shadow_seconds_total", "two"] == shadow["seconds"]
 
 
 PATHS = ("/admin", "/admin/", "//admin/keys", "/admin/keys/", "/%61dmin/keys", "/admin%2fkeys", "/v1/../admin/keys", "/ADMIN/keys")
@@ -65,6 +104,13 @@ def test_no_spelling_of_a_path_and_no_method_leads_past_the_role(plane):
             assert response.status in (403, 404, 405), (method, path)
             assert plane.keys["admin"][0].id not in response.read().decode()
             connection.close()
+
+
+def test_a_method_that_is_not_there_is_answered_with_those_that_are(plane):
+    with plane.running() as address:
+        for path, methods in (("/admin/adapters", "GET, POST"), ("/admin/keys", "GET"), ("/admin/reload", "POST")):
+            status, headers, _ = plane.ask(address, path, "admin", "PUT")
+            assert (status, headers["allow"]) == (405, methods)
 
 
 def test_keys_are_listed_without_their_hashes_and_revoked(plane):

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("boto3", reason="needs the extra bedrock")
 
-from botocore.exceptions import EndpointConnectionError, EventStreamError, NoCredentialsError, ReadTimeoutError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from src.core.errors import MlxError
@@ -18,6 +18,13 @@ from src.serve.gateway.model import Model
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 LAMP = {"type": "function", "function": {"name": "set_lamp", "description": "Light it.", "parameters": {"type": "object"}}}
 USE = {"toolUseId": "t1", "name": "set_lamp", "input": {"state": "on"}}
+
+
+WORDS = (
+    "User: arn:aws:iam::123456789012:user/ann with key AKIA1234567890ABCDEF may not: the input is too long for "
+    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/x (account 123456789012)"
+)
+"""What AWS says in its errors: whose account it is."""
 
 
 def answered(*blocks, stop="end_turn"):
@@ -133,86 +140,30 @@ def test_a_schema_and_a_tool_by_name_are_passed_on(web, served, engine):
     assert web.ask(served, chat(response_format=asked, tools=[LAMP], tool_choice=choice))[0] == 200
 
 
-class Stream:
-    """botocore's stream of events."""
-
-    def __init__(self, *events):
-        self.events = events
-        self.closed = False
-
-    def __iter__(self):
-        for event in self.events:
-            if isinstance(event, Exception):
-                raise event
-            yield event
-
-    def close(self):
-        self.closed = True
-
-
-def streaming(engine, monkeypatch, *events):
-    stream = Stream(*events)
-    monkeypatch.setattr(engine.sdk, "converse_stream", lambda **body: {"stream": stream}, raising=False)
-    return stream
-
-
-def delta(text, place=0):
-    return {"contentBlockDelta": {"delta": {"text": text}, "contentBlockIndex": place}}
-
-
-def test_a_stream_is_openais_events(web, served, engine, monkeypatch):
-    stream = streaming(
-        engine,
-        monkeypatch,
-        {"messageStart": {"role": "assistant"}},
-        {"contentBlockDelta": {"delta": {"reasoningContent": {"text": "Hm."}}, "contentBlockIndex": 0}},
-        delta("All "),
-        delta("well"),
-        {"contentBlockStop": {"contentBlockIndex": 0}},
-        {"contentBlockStart": {"start": {"toolUse": {"toolUseId": "t1", "name": "set_lamp"}}, "contentBlockIndex": 1}},
-        {"contentBlockDelta": {"delta": {"toolUse": {"input": '{"state":'}}, "contentBlockIndex": 1}},
-        {"contentBlockDelta": {"delta": {"toolUse": {"input": ' "on"}'}}, "contentBlockIndex": 1}},
-        {"messageStop": {"stopReason": "tool_use"}},
-        {"metadata": {"usage": {"inputTokens": 7, "outputTokens": 2, "totalTokens": 9}, "metrics": {"latencyMs": 1}}},
-    )
-    events = web.events(web.ask(served, chat(stream=True, stream_options={"include_usage": True}))[2])
-    deltas = [each["choices"][0]["delta"] for each in events if each["choices"]]
-    assert "".join(each.get("content") or "" for each in deltas) == "All well"
-    calls = [each["tool_calls"][0] for each in deltas if "tool_calls" in each]
-    assert (calls[0]["id"], calls[0]["function"]["name"]) == ("t1", "set_lamp")
-    assert json.loads("".join(each["function"]["arguments"] for each in calls)) == {"state": "on"}
-    assert events[-2]["choices"][0]["finish_reason"] == "tool_calls"
-    assert events[-1]["usage"]["total_tokens"] == 9
-    web.until(lambda: stream.closed and engine.inflight == 0)
-
-
-def test_a_stream_that_breaks_off_says_so_and_is_closed(web, served, engine, monkeypatch):
-    error = EventStreamError({"Error": {"Code": "modelStreamErrorException", "Message": "oh"}}, "ConverseStream")
-    stream = streaming(engine, monkeypatch, {"messageStart": {"role": "assistant"}}, delta("All "), error)
-    text = web.ask(served, chat(stream=True))[2]
-    assert "upstream_broke_off" in text
-    assert "[DONE]" not in text
-    web.until(lambda: stream.closed and engine.inflight == 0)
-    streaming(engine, monkeypatch, {"messageStart": {"role": "assistant"}}, delta("All "))
-    assert "ended before its end" in web.ask(served, chat(stream=True))[2]
-
-
 @pytest.mark.parametrize(
     ("code", "status", "told"),
     [
         ("ThrottlingException", 429, "upstream_busy"),
+        ("ServiceQuotaExceededException", 429, "upstream_busy"),
         ("ServiceUnavailableException", 503, "upstream_error"),
+        ("InternalFailure", 502, "upstream_error"),
         ("AccessDeniedException", 502, "upstream_error"),
+        ("MissingAuthenticationToken", 502, "upstream_error"),
         ("ResourceNotFoundException", 502, "upstream_error"),
         ("ValidationException", 400, None),
     ],
 )
-def test_refusals_are_told_and_tried_again_where_that_helps(web, served, engine, code, status, told):
+@pytest.mark.parametrize("stream", [False, True])
+def test_refusals_are_told_and_tried_again_where_that_helps(web, served, engine, code, status, told, stream):
+    http = {"InternalFailure": 500, "MissingAuthenticationToken": 403}.get(code, 400)
     for _ in range(1 if status == 400 else 2):
-        engine.stub.add_client_error("converse", code, "words of AWS", http_status_code=400)
-    found, headers, body = web.ask(served, chat())
+        engine.stub.add_client_error("converse_stream" if stream else "converse", code, WORDS, http_status_code=http)
+    found, headers, body = web.ask(served, chat(stream=stream))
     assert (found, body["error"]["code"]) == (status, told)
     assert status == 400 or headers["x-mlx-tries"] == "2"
+    assert (headers["retry-after"] == "5") if status in (429, 503) else headers["retry-after"] is None
+    assert not any(each in json.dumps(body) for each in ("123456789012", "arn:", "AKIA", "secret-123456"))
+    assert status != 400 or "too long" in body["error"]["message"]
     engine.stub.assert_no_pending_responses()
     engine.stub.add_response("converse", answered(), sent())
     assert web.ask(served, chat())[0] == 200
@@ -255,6 +206,12 @@ def test_more_than_its_threads_are_sent_away(web, served, engine):
     engine.breaker.failed(30)
     assert engine.state == "resting"
     assert web.ask(served, chat())[2]["error"]["code"] == "engine_unavailable"
+
+
+def test_when_to_come_again_is_as_aws_says(web, served, engine):
+    engine.stub.add_client_error("converse", "ThrottlingException", response_meta={"HTTPHeaders": {"retry-after": "17"}})
+    status, headers, _ = web.ask(served, chat())
+    assert (status, headers["retry-after"], headers["x-mlx-tries"]) == (429, "17", "1"), "nobody waits that long here"
 
 
 def test_a_region_is_needed(monkeypatch, tmp_path):

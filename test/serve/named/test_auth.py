@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from src.core.errors import MlxError
+from src.serve.access import keys as keys_module
+from src.serve.access.keys import Keys
 from src.serve.access.open_guard import open_guard
 from src.serve.access.settings import Access
 
@@ -117,8 +119,6 @@ def test_token_of_an_unknown_role(gate):
 
 
 def test_token_revoked_by_jti(gate):
-    from src.serve.access.keys import Keys
-
     text = token(gate.secret, jti="gone")
     assert gate.ask(role=None, authorization=f"Bearer {text}")[0] == 200
     Keys(gate.folder).revoke("gone", foreign=True)
@@ -263,12 +263,22 @@ def test_secret_that_refuses_to_boot(monkeypatch, tmp_path, name):
     assert not WEAK[name] or WEAK[name] not in str(refused.value)
 
 
-def test_keys_are_compared_in_constant_time():
-    import inspect
-
-    from src.serve.access.keys import Keys
-
-    assert "hmac.compare_digest" in inspect.getsource(Keys.find)
+def test_keys_are_compared_in_constant_time(tmp_path, monkeypatch):
+    """Whatever comes is hashed and its whole hash compared, of keys that there are and of others; nothing else looks at it."""
+    good = Keys(tmp_path).create(name="ann", role="user", days=None)[1]
+    keys, compared = Keys(tmp_path), []
+    really = hmac.compare_digest
+    monkeypatch.setattr(keys_module.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or really(one, other))
+    number = good.split("_")[1]
+    texts = {good: True, good[:-1] + "~": False, f"mlx_{number}_": False, "mlx_000000000000_x": False, "": False, "mlx_": False, "é": False}
+    for text, found in texts.items():
+        assert (keys.find(text) is not None) == found
+    assert len(compared) == len(texts), "somebody learns by the time which keys there are"
+    assert {(len(one), len(other)) for one, other in compared} == {(64, 64)}
+    assert [one for one, _ in compared] == [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    monkeypatch.setattr(keys_module.hmac, "compare_digest", lambda one, other: False)
+    assert keys.find(good) is None, "a key is compared by something else"
+    assert all(good.split("_", 2)[2] not in path.read_text() for path in tmp_path.iterdir()), "keys are kept as hashes"
 
 
 def test_library_and_server_agree_on_a_good_token(gate):

@@ -13,12 +13,14 @@ import pytest
 
 from src.core.log import logged_to
 from src.core.secrets import redact
+from src.serve import ServeConfig
 from src.serve.access.json_log import json_lines
 from src.serve.access.keys import Keys
 from src.serve.access.open_guard import open_guard
 from src.serve.access.settings import Access
 from src.serve.access.strength import made
 from src.serve.access.verify_audit import verify
+from src.serve.control.control import Control
 from src.serve.engines.openai import OpenAIEngine
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
@@ -44,12 +46,17 @@ def test_canaries_leave_in_no_answer_log_metric_audit_or_openapi(gate, web, cana
     """Whatever the engine does and whoever asks: its key, our secrets, the caller's key and what was said stay inside."""
     folder = Path("serve")
     keys = {role: Keys(folder).create(name=role, role=role, days=None)[1] for role in ("user", "admin")}
-    access = Access.model_validate({"roles": {"user": {}, "admin": {"routes": ["/*"]}}, "jwt": {}})
+    models = {"m": {"type": "openai", "url": gate.upstream.url, "model": "m", "key_env": "UPSTREAM_API_KEY"}}
+    roles = {"roles": {"user": {}, "admin": {"routes": ["/*"]}}, "jwt": {}}
+    config = ServeConfig.model_validate({"engine": None, "models": models, "access": roles})
+    access = config.access
     part = OpenAIEngine(type="openai", url=gate.upstream.url, model="m", key_env="UPSTREAM_API_KEY", retries=0, failures=1000)
     engine = part.open(None, name="m", max_new_tokens=None, log=Path("log"))
     guard = open_guard(access, folder)
     answers = []
-    with logged_to(Path("serve.log")), json_lines(True), web.running(Gateway({"m": Model("m", engine, part)}), guard=guard) as address:
+    gateway = Gateway({"m": Model("m", engine, part)})
+    control = Control(gateway, guard, folder=folder, config=config, reread=lambda: config, lineage={"m": []})
+    with logged_to(Path("serve.log")), json_lines(True), web.running(gateway, guard=guard, control=control) as address:
         for mood in MOODS:
             gate.upstream.mood = mood
             for stream in (False, True):
@@ -59,17 +66,22 @@ def test_canaries_leave_in_no_answer_log_metric_audit_or_openapi(gate, web, cana
             "/metrics",
             "/admin/openapi.json",
             "/admin/keys",
+            "/admin/status",
             "/health",
+            "/health/ready",
+            "/v1/lineage",
+            "/v1/budget",
             "/v1/models",
             f"/{keys['user']}",
             f"/v1/models?key={keys['user']}",
         ):
             answers.append(web.ask(address, path=path, method="GET", authorization=f"Bearer {keys['admin']}"))
+            assert answers[-1][0] == (404 if keys["user"] in path and "?" not in path else 200), path
         answers.append(web.ask(address, body, authorization=f"Bearer {canaries[0]}", x_request_id="x"))
         logging.getLogger("mlx.serve").error("an exception that names %s", canaries[3])
     assert gate.upstream.headers[-1]["authorization"] == f"Bearer {canaries[3]}", "the engine gets its key, and the client's stays here"
     told = json.dumps([[status, dict(headers), body] for status, headers, body in answers])
-    told += Path("serve.log").read_text() + "".join(capfd.readouterr()) + repr((access, part, guard.__dict__.keys()))
+    told += Path("serve.log").read_text() + "".join(capfd.readouterr()) + repr((config, access, part, guard.__dict__.keys()))
     told += "".join(path.read_text() for path in (folder / "audit").iterdir())
     for secret in (*canaries, *(text.split("_", 2)[2] for text in keys.values())):
         assert secret not in told, f"…{told[max(0, told.index(secret) - 200) : told.index(secret)]}"
@@ -79,6 +91,64 @@ def test_canaries_leave_in_no_answer_log_metric_audit_or_openapi(gate, web, cana
 @pytest.mark.parametrize("text", ["{}", "key={}", "Bearer {}", "redis://:{}@host", '{{"a": "{}"}}', "{0}{0}"])
 def test_redact_leaves_no_canary(canaries, text):
     assert not any(each in redact(text.format(each)) for each in canaries)
+
+
+CRASHES = {
+    "process": "raise ValueError(f'no answer of {SECRET}')",
+    "thread": "import threading; each = threading.Thread(target=lambda: int(SECRET)); each.start(); each.join()",
+    "task nobody looks at": (
+        "import asyncio, gc\n"
+        "async def broken(): raise ValueError(SECRET)\n"
+        "async def main():\n"
+        "    asyncio.ensure_future(broken())\n"
+        "    await asyncio.sleep(0.01)\n"
+        "    gc.collect()\n"
+        "asyncio.run(main())"
+    ),
+    "log of a library": "import logging; logging.getLogger('aiohttp.client').error('sent %s', SECRET)",
+}
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_crash_dump_tells_no_secret(canaries, name):
+    start = "import os\nfrom src.core.log import console\nconsole()\nSECRET = os.environ['UPSTREAM_API_KEY']\n"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    told = subprocess.run([sys.executable, "-c", start + CRASHES[name]], capture_output=True, text=True, check=False, env=env).stderr
+    assert "***" in told and not any(each in told for each in canaries), told
+
+
+FULL = """
+import json, resource
+from pathlib import Path
+from src.core.log import console
+from src.serve.access.audit import AuditLog
+from src.serve.access.conversations import Conversations, LogConversations
+console()
+log = AuditLog(Path("audit"), key=None, fsync="never")
+kept = Conversations(LogConversations(consent=True, pii=False), Path("kept"))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+refused = 0
+for room in (1500, 2900, soft):  # as a disk that fills up, and again once there is room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    for number in range(20):
+        kept.keep("ann", f"r{number}", [{"role": "user", "content": "Is it lit? " * 5}], "Yes.")
+        try:
+            log.write({"event": "request", "number": number})
+        except OSError:
+            refused += 1
+log.close()
+print(refused)
+"""
+
+
+def test_log_disk_full_tears_no_line_and_goes_on_once_there_is_room(tmp_path):
+    """A conversation that finds no room is not kept, and that is told; a line of the audit log that finds none lets nothing be answered."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONDONTWRITEBYTECODE": "1"}  # its files would be cut off too
+    ran = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
+    assert ran.returncode == 0 and int(ran.stdout) > 10, ran.stderr
+    rows = [json.loads(line) for path in (tmp_path / "kept").iterdir() for line in path.read_text().splitlines()]
+    assert 20 < len(rows) < 60 and ran.stderr.count("a conversation was not kept: ") == 60 - len(rows)
+    assert verify(tmp_path / "audit", None).faults == []
 
 
 WRITER = """

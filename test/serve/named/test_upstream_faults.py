@@ -259,3 +259,25 @@ def test_event_without_end_is_not_held_for_ever(pair, monkeypatch):
     pair.first.mood = "endless_event"
     status, _, told = pair.ask("first", stream=True)
     assert status == 502 and "event without end" in told["error"]["message"]
+
+
+def test_more_than_was_declared_is_nobodys_answer(pair):
+    """wrong content-length, upwards: what comes too much is thrown away with its connection, and no question is answered by it."""
+    for mood in ("extra_bytes", "well", "extra_bytes", "extra_bytes", "well", "well"):
+        pair.first.mood = mood
+        status, _, told = pair.ask("first")
+        assert (status, text(told)) == (200, SAID) and pair.seconds < 1, (mood, pair.seconds)
+    assert len(pair.first.seen) == 6
+
+
+@pytest.mark.parametrize(("mood", "stream"), [("until_the_end", False), ("until_the_end", True), ("continues", False), ("continues", True)])
+def test_odd_framing_arrives_whole(pair, mood, stream):
+    for _ in range(2):
+        pair.first.mood = mood
+        status, _, told = pair.ask("first", stream=stream)
+        assert status == 200 and text(told) == SAID and pair.seconds < 1
+
+
+def test_headers_without_end_are_given_up(pair):
+    pair.first.mood = "endless_head"
+    assert pair.ask("first")[0] == 503 and pair.seconds < DEADLINE

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from src.serve.control.control import Control
 from src.serve.embedding.embedder import Hashing
 from src.serve.gateway.gateway import Gateway
 from src.serve.gateway.model import Model
@@ -244,3 +245,17 @@ def test_every_view_fits_its_window(web, opened, scheme, width):
         page.wait_for_selector("#tiles .tile")
         page.click("#theme")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != grounds
+
+
+@pytest.mark.slow
+def test_the_status_says_which_server_is_down_and_why(web, opened):
+    gateway = Gateway({"keeper": Model("keeper", Scripted()), "far": Model("far", Scripted(), down="cannot be reached")})
+    control = Control(gateway, None, folder=Path(), config=None, reread=lambda: None, lineage={})
+    with web.running(gateway, control=control) as address:
+        page = opened(address, errors=["404"])
+        page.click("#tab-status")
+        page.wait_for_selector("#upstreams .chip.bad")
+        text = page.inner_text("#upstreams")
+        assert "down its server cannot be reached" in " ".join(text.split()) and "ready" in text
+        assert "degraded" in page.inner_text("#tiles")
+        assert wide_as_its_window(page)

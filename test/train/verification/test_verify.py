@@ -17,6 +17,7 @@ from src.models.load import load
 from src.models.template import prompt_ids
 from src.pipeline import load_project
 from src.train.export.run import merged
+from src.train.verification.engine import Vllm
 from src.train.verification.served import Served
 from src.train.verification.verify import verify
 
@@ -186,3 +187,28 @@ def test_a_dataset_that_is_gone(tmp_path, leave):
         file.unlink()
     with pytest.raises(MlxError, match="the dataset data/t/build is gone"):
         verify(load_project("t.yaml"), rows=2, url=None, dtype="auto")
+
+
+def test_vllm_is_started_with_all_that_the_project_serves_with(leave, tmp_path, monkeypatch):
+    leave(tmp_path)
+    text = Path("t.yaml").read_text()
+    Path("t.yaml").write_text(
+        text.replace("serve: {}\n", "") + "serve:\n  engine: {type: vllm, executable: /bin/true, quantization: fp8, tensor_parallel: 2, "
+        "data_parallel: 3, max_model_len: 200, extra_args: [--seed, '3']}\n"
+    )
+    seen = []
+
+    class Started:
+        def __init__(self, command, **_):
+            seen.append(command)
+            raise MlxError("not now")
+
+    monkeypatch.setattr("src.train.verification.engine.Launcher", Started)
+    project = load_project("t.yaml")
+    assert Vllm.of(project).quantises
+    with pytest.raises(MlxError, match="not now"):
+        verify(project, rows=3, url=None, dtype="auto")
+    (argv,) = seen
+    told = {key: argv[place + 1] for place, key in enumerate(argv) if key.startswith("--") and place + 1 < len(argv)}
+    assert (told["--quantization"], told["--tensor-parallel-size"], told["--data-parallel-size"]) == ("fp8", "2", "3")
+    assert int(told["--max-model-len"]) <= 200 and argv[-2:] == ["--seed", "3"]

@@ -68,15 +68,16 @@ function table(id, heads, rows, without) {
 }
 
 function models(health, metrics) {
-  const states = Object.entries(health?.models ?? {}).map(([name, told]) => [name, typeof told === "string" ? told : told.state]);
+  const states = Object.entries(health?.models ?? {}).map(([name, told]) => [name, typeof told === "string" ? told : told.state, told.why]);
   const count = (name, result) => (metrics.empty ? "–" : number(metrics.sum("mlx_model_tries_total", { model: name, result })));
   const held = Object.fromEntries((health?.residency ?? []).map((slot) => [slot.model, slot.state]));
   const copies = (name) => ["answered", "failed", "left_out"].map((result) => number(metrics.sum("mlx_shadow_copies_total", { model: name, result }))).join(" / ");
   const counted = metrics.values("mlx_tokens_total", "model").length > 0; // of callers with a key alone
   const copied = metrics.values("mlx_shadow_copies_total", "model");
-  const rows = states.map(([name, state]) => {
+  const rows = states.map(([name, state, why]) => {
     const inside = metrics.empty ? "–" : number(metrics.sum("mlx_model_inflight", { model: name }));
-    const made = [el("span", {}, name), chip(state === "ready" ? held[name] ?? state : state), inside, count(name, "answered"), count(name, "failed")];
+    const shown = el("span", {}, chip(state === "ready" ? held[name] ?? state : state), why ? ` its server ${why}` : null);
+    const made = [el("span", {}, name), shown, inside, count(name, "answered"), count(name, "failed")];
     if (counted) made.push(number(metrics.sum("mlx_tokens_total", { model: name })));
     if (copied.length) made.push(copied.includes(name) ? copies(name) : "–");
     return made;
