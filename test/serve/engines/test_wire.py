@@ -8,8 +8,9 @@ import pytest
 
 from src.serve.engines import wire
 from src.serve.engines.client import client
+from src.serve.engines.connection import FULL, LARGEST_HEAD
 from src.serve.engines.session import Session
-from src.serve.engines.wire import FULL, UnreachableError, Wire
+from src.serve.engines.wire import UnreachableError, Wire
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello"
 
@@ -117,7 +118,7 @@ def test_an_answer_is_whole_in_every_form_it_may_have(script, body):
         ([b"220 ESMTP ready\r\n\r\n"], "no HTTP"),
         ([b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"], "no HTTP"),
         ([b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"], "no HTTP"),
-        ([b"HTTP/1.1 200 OK\r\n" + b"x-long: " + b"x" * wire.LARGEST_HEAD], "no end"),
+        ([b"HTTP/1.1 200 OK\r\n" + b"x-long: " + b"x" * LARGEST_HEAD], "no end"),
     ],
     ids=["gone", "cut", "cut in chunks", "another protocol", "two lengths", "upgrade", "endless head"],
 )
