@@ -123,15 +123,18 @@ def upstream(gap: float) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(where: Path, up: str, *, workers: int = 1, bare: bool = False) -> Iterator[Server]:
-    """`mlx serve` with keys, audit log, limits and routes by rules; `bare` has none of them."""
+def gateway(where: Path, up: str, *, workers: int = 1, bare: bool = False, embedder: str | None = None) -> Iterator[Server]:
+    """`mlx serve` with keys, audit log, limits and routes by rules; `bare` has none of them, `embedder` adds memory and page."""
     where.mkdir(parents=True, exist_ok=True)
     port = free()
     model = {"type": "openai", "url": up, "model": "stand-in"}
-    role = {"requests_per_minute": 10**8, "tokens_per_minute": 10**12, "concurrent": 10**6}
+    role = {"requests_per_minute": 10**8, "tokens_per_minute": 10**12, "concurrent": 10**6, "routes": ["/v1/*"]}
     section = {"engine": None, "port": port, "page": False, "models": {"fast": model, "coder": model}}
     if workers > 1:
         section |= {"workers": workers}
+    if embedder:
+        memory = {"folder": str(HERE.parent / "memory_bank"), "store": {"type": "numpy"}, "embedder": {"type": embedder}}
+        section |= {"page": True, "memory": memory}
     if not bare:
         section |= {"access": {"roles": {"user": role if workers == 1 else {}}}}
         if "routes" in ServeConfig.model_fields:
@@ -145,14 +148,26 @@ def gateway(where: Path, up: str, *, workers: int = 1, bare: bool = False) -> It
         key = next(word for word in made.stdout.split() if word.startswith("mlx_"))
     command = [str(MLX), "serve", "bench.yaml"]
     with running(command, where, f"http://127.0.0.1:{port}/health") as (process, ready):
+        if embedder:
+            remembers(f"http://127.0.0.1:{port}/v1/memory", key)
         yield Server(
-            "mlx serve" + (" (bare)" if bare else ""),
+            "mlx serve" + (" (bare)" if bare else f", memory ({embedder}) and page" if embedder else ""),
             f"http://127.0.0.1:{port}/v1",
             process,
             ready,
             "fast" if bare or "routes" not in section else "router",
             key,
         )
+
+
+def remembers(url: str, key: str | None) -> None:
+    """Wait until the memory is ready."""
+    asked = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"})
+    for _ in range(1200):
+        if json.loads(urllib.request.urlopen(asked, timeout=5).read())["state"] == "ready":
+            return
+        time.sleep(0.1)
+    raise SystemExit("the memory did not get ready")
 
 
 @contextlib.contextmanager
@@ -265,6 +280,9 @@ def compare(given: argparse.Namespace, where: Path) -> None:
             measure(least, direct, requests=given.requests, streams=given.streams * 3, at_once=given.streams, rounds=given.rounds)
         with gateway(where / "mlx", up, workers=given.workers, bare=given.bare) as ours:
             mine = measure(ours, direct, requests=given.requests, streams=given.streams * 3, at_once=given.streams, rounds=given.rounds)
+        if given.embedder:
+            with gateway(where / "memory", up, embedder=given.embedder) as ours:
+                measure(ours, direct, requests=300, streams=given.streams, at_once=given.streams, rounds=given.rounds)
         if not given.peers:
             return
         with litellm(where / "lite", up, given.peers) as theirs:
@@ -324,6 +342,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--bare", action="store_true", help="without keys, audit log, limits and routes")
+    parser.add_argument("--embedder", choices=["minilm", "hashing"], help="a second row, with a memory by this embedder, and the page")
     parser.add_argument("--soak", type=int, help="seconds")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -318,7 +318,8 @@ async def row(name, url, key, seconds, happen, engines) -> int:
     """One row of the table; how many questions were asked twice of one engine."""
     async with aiohttp.ClientSession() as session:
         for engine in engines:
-            await session.post(engine + "/mood", data="slow_a_little")
+            async with session.post(engine + "/mood", data="slow_a_little"):
+                pass
     outcomes, users, gap = await under_load(url, key, seconds, happen)
     twice = 0
     async with aiohttp.ClientSession() as session:
@@ -327,7 +328,8 @@ async def row(name, url, key, seconds, happen, engines) -> int:
                 async with session.get(engine + "/seen") as response:
                     counts = Counter(each for each in (await response.json())["ids"] if each in set(users))
                     twice += sum(count > 1 for count in counts.values())
-            await session.post(engine + "/forget")
+            async with session.post(engine + "/forget"):
+                pass
     lost = len(users) - sum(outcomes.values())
     shown = ", ".join(f"{count:,} {what}" for what, count in outcomes.most_common())
     print(f"| {name} | {len(users):,} | {shown}{f', {lost} LOST' if lost else ''} | {gap:.2f} s | {twice} |")

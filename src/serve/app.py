@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from src.serve.access.budget_route import budget_route
@@ -158,9 +159,15 @@ def _lifespan(
     return lifespan
 
 
-async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     body = RequestError(error.status_code, str(error.detail), code=str(error.detail).lower().replace(" ", "_")).body
-    return JSONResponse(body, error.status_code, error.headers)
+    return JSONResponse(body, error.status_code, {"allow": _allowed(request)} if error.status_code == 405 else error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path: Starlette names those of the first route alone."""
+    routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(request.scope["path"])]
+    return ", ".join(sorted(set().union(*(route.methods or () for route in routes))))
 
 
 async def _refused(_: Request, error: RequestError) -> JSONResponse:

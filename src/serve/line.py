@@ -10,7 +10,32 @@ LINE = "mlx.line"
 """Where a request's scope has the connection."""
 
 
+PUSH = "mlx.push"
+"""Where a request's scope has its `Push`."""
 HEAD = b"HTTP/1.1 "
+
+
+class Push:
+    """Writes pieces of an answer that has begun, without waiting: the short way for what comes in many pieces."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+
+    @property
+    def ready(self) -> bool:
+        """Whether a piece can be written now."""
+        cycle = self._cycle
+        return (
+            cycle.chunked_encoding
+            and cycle.response_started
+            and not (cycle.response_complete or cycle.disconnected or cycle.flow.write_paused)
+        )
+
+    def __call__(self, data: bytes) -> None:
+        """Write one, where it is `ready`."""
+        self._cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
 class _Corked:
@@ -64,6 +89,11 @@ class Line(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self.scope[LINE] = self  # type: ignore[literal-required]
+
+    def on_headers_complete(self) -> None:
+        """A request's task begins soon, and may write by `Push`."""
+        super().on_headers_complete()
+        self.scope[PUSH] = Push(self.cycle)  # type: ignore[literal-required]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,10 +16,10 @@ from src.serve.access.meter import Meter
 from src.serve.access.visit import Visit
 from src.serve.gateway.ask import ask
 from src.serve.gateway.gateway import Gateway
-from src.serve.line import LINE, Line
+from src.serve.line import LINE, PUSH, Line, Push
 from src.serve.out import Out
 from src.serve.parse import parse
-from src.serve.reply import Reply
+from src.serve.reply import Body, Reply
 from src.serve.request import CHAT, CLASSIFY, EMBEDDINGS, Call, RequestError, bug
 from src.serve.request_log import RequestLog
 
@@ -137,7 +138,7 @@ class Hot:
         elif watch:
             watch.add_done_callback(left)
         try:
-            await self._answer(call, out, clock)
+            await self._answer(call, out, clock, scope.get(PUSH))
         except asyncio.CancelledError:
             if not gone:
                 raise
@@ -151,7 +152,7 @@ class Hot:
                 watch.cancel()
         return True
 
-    async def _answer(self, call: Call, out: Out, clock: asyncio.Timeout) -> None:
+    async def _answer(self, call: Call, out: Out, clock: asyncio.Timeout, push: Push | None) -> None:
         keep = self.conversations is not None and call.path not in (EMBEDDINGS, CLASSIFY) and call.body.get("store") is not False
         meter = None
         if call.visit or keep:
@@ -164,11 +165,11 @@ class Hot:
         if reply.cached and call.visit:
             call.visit.meter = None
         try:
-            await self._passed(call, reply, out, meter)
+            await self._passed(call, reply, out, meter, push)
         finally:
             await reply.close()
 
-    async def _passed(self, call: Call, reply: Reply, out: Out, meter: Meter | None) -> None:
+    async def _passed(self, call: Call, reply: Reply, out: Out, meter: Meter | None, push: Push | None) -> None:
         if isinstance(reply.body, bytes):
             if meter:
                 meter.feed(reply.body)
@@ -176,12 +177,8 @@ class Hot:
                 await self._keep(reply.call or call, meter, reply)
             await out.whole(reply)
             return
-        async for data in reply.body:
-            if passed := meter.feed(data) if meter else data:
-                await out.data(reply, passed)
+        await _streamed(reply.body, partial(out.data, reply), meter, push)
         if meter:
-            if rest := meter.end():
-                await out.data(reply, rest)
             await self._keep(reply.call or call, meter, reply)
         await out.end(reply)
 
@@ -191,3 +188,24 @@ class Hot:
         answered = reply.headers.get("x-mlx-route", "").partition(";")[0] or call.model
         keep = partial(self.conversations.keep, model=answered, tools=call.tools(), calls=meter.calls)
         await asyncio.to_thread(keep, call.who, REQUEST.get() or "", call.conversation(), meter.text)
+
+
+async def _streamed(body: Body, send: Callable[[bytes], Awaitable[None]], meter: Meter | None, push: Push | None) -> None:
+    """Send a body as it comes: by `push` in the turn of the loop in which a piece comes, where body and connection allow that."""
+    take: Callable[[bytes], bytes] = meter.feed if meter else bytes
+
+    def pushed(data: bytes) -> bool:
+        if push is None or not push.ready:
+            return False
+        if passed := take(data):
+            push(passed)
+        return True
+
+    flow = getattr(body, "flow", None) if push else None
+    async for data in body:
+        if passed := take(data):
+            await send(passed)
+        if flow:
+            await flow(pushed)
+    if meter and (rest := meter.end()):
+        await send(rest)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 LONGEST = 256  # tokens that are read, as its authors do
+NEAR = 64  # rows of a product that stay in the processor's cache from one step to the next
 TOGETHER = 8  # texts computed at once: their tokens lie side by side, none is padded
 
 
@@ -54,14 +55,18 @@ class Bert:
             asked = np.split(self._product(hidden, f"{layer}.attention.self"), ends)
             seen = np.concatenate([self._attended(each) for each in asked])
             hidden = self._normed(hidden + self._product(seen, f"{layer}.attention.output.dense"), f"{layer}.attention.output")
-            wide = _gelu(self._product(hidden, f"{layer}.intermediate.dense"))
+            wide = self._product(hidden, f"{layer}.intermediate.dense")
+            for start in range(0, len(wide), NEAR):
+                wide[start : start + NEAR] = _gelu(wide[start : start + NEAR])
             hidden = self._normed(hidden + self._product(wide, f"{layer}.output.dense"), f"{layer}.output")
         means = np.stack([each.mean(axis=0) for each in np.split(hidden, ends)])
         units: Array = means / np.linalg.norm(means, axis=1, keepdims=True)
         return units
 
     def _product(self, values: Array, name: str) -> Array:
-        return values @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+        made: Array = values @ self.weights[f"{name}.weight"].T
+        made += self.weights[f"{name}.bias"]
+        return made
 
     def _normed(self, values: Array, name: str) -> Array:
         values = values - values.mean(axis=1, keepdims=True)

@@ -1,6 +1,6 @@
 """What engines ask their servers with: the lean client where it is enough, the general one for TLS and proxies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,6 +24,9 @@ class Response(Protocol):
 
     async def more(self) -> bytes:
         """The next bytes of the body, none at its end."""
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """Have `sink` take bytes as they come, as long as it says True; returns where `more` has to be asked."""
 
     def leave(self) -> None:
         """Have no more of it; to be called once, however it ends."""

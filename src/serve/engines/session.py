@@ -1,7 +1,7 @@
 """aiohttp with the few words of `Wire`: for servers behind TLS or a proxy, whose distance costs more than any client."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -68,6 +68,9 @@ class Received:
         """The next bytes of the body, none at its end."""
         with _told():
             return await self._response.content.readany()
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """Leaves all bytes to `more`."""
 
     def leave(self) -> None:
         """Have no more of it."""

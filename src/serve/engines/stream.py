@@ -1,6 +1,7 @@
 """The bytes of an upstream's stream as they come, and the one place where such an answer ends."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from src.serve.engines.client import Response
 from src.serve.request import RequestError
@@ -49,6 +50,19 @@ class Stream:
             if whole := self._whole(data):
                 return whole
         raise StopAsyncIteration
+
+    async def flow(self, push: Callable[[bytes], bool]) -> None:
+        """Have `push` take events as they come, as long as they come whole and it says True; what follows is for `__anext__`."""
+
+        def pushed(data: bytes) -> bool:
+            if not data.endswith(ENDS) or not push(data):
+                return False
+            self._tail = data if len(data) >= TAIL else self._tail[-TAIL:] + data
+            return True
+
+        if not (self._held or self._first or self._ended):
+            with suppress(TimeoutError, OSError):  # told by the next that is asked for
+                await self._response.flow(pushed)
 
     def _last(self) -> bytes:
         """What is left when no more comes, once that is known to be the end."""

@@ -24,7 +24,7 @@ from src.store.failure import StoreError
 
 LOG = logging.getLogger("mlx.memory")
 T = TypeVar("T")
-AGAIN = (2.0, 60.0)
+AGAIN = (0.5, 60.0)
 """Seconds before a store that failed is tried again: the first time, and at most."""
 LETTERS = 3
 """Bytes that a token has at least in the mean, where no tokenizer is at hand: an estimate on the safe side for prose and code."""

@@ -106,6 +106,13 @@ def test_no_spelling_of_a_path_and_no_method_leads_past_the_role(plane):
             connection.close()
 
 
+def test_a_method_that_is_not_there_is_answered_with_those_that_are(plane):
+    with plane.running() as address:
+        for path, methods in (("/admin/adapters", "GET, POST"), ("/admin/keys", "GET"), ("/admin/reload", "POST")):
+            status, headers, _ = plane.ask(address, path, "admin", "PUT")
+            assert (status, headers["allow"]) == (405, methods)
+
+
 def test_keys_are_listed_without_their_hashes_and_revoked(plane):
     with plane.running() as address:
         _, _, rows = plane.ask(address, "/admin/keys", "admin")

@@ -8,8 +8,9 @@ import pytest
 
 from src.serve.engines import wire
 from src.serve.engines.client import client
+from src.serve.engines.connection import FULL, LARGEST_HEAD
 from src.serve.engines.session import Session
-from src.serve.engines.wire import FULL, UnreachableError, Wire
+from src.serve.engines.wire import UnreachableError, Wire
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello"
 
@@ -117,7 +118,7 @@ def test_an_answer_is_whole_in_every_form_it_may_have(script, body):
         ([b"220 ESMTP ready\r\n\r\n"], "no HTTP"),
         ([b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"], "no HTTP"),
         ([b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"], "no HTTP"),
-        ([b"HTTP/1.1 200 OK\r\n" + b"x-long: " + b"x" * wire.LARGEST_HEAD], "no end"),
+        ([b"HTTP/1.1 200 OK\r\n" + b"x-long: " + b"x" * LARGEST_HEAD], "no end"),
     ],
     ids=["gone", "cut", "cut in chunks", "another protocol", "two lengths", "upgrade", "endless head"],
 )
@@ -289,3 +290,36 @@ def test_the_general_client_tells_the_same_through_a_proxy(monkeypatch):
             await made.send("GET", "/")
 
     asyncio.run(run([], nobody))
+
+
+def test_a_sink_takes_pieces_as_they_come_until_it_wants_no_more():
+    pieces = [b"5\r\nfirst\r\n", b"4\r\nnext\r\n", b"4\r\nstop\r\n", b"4\r\nlast\r\n0\r\n\r\n"]
+    paced = [each for piece in pieces for each in (piece, 0.05)]
+
+    async def use(made, server):
+        taken = []
+        answer = await made.send("POST", "/", b"")
+        await answer.flow(lambda data: data != b"stop" and not taken.append(data))
+        rest = [await answer.more()]
+        await answer.flow(lambda data: pytest.fail("what is whole is left to `more`"))
+        rest.append(await whole(answer))
+        return taken, rest
+
+    assert talk([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", 0.05, *paced], use) == ([b"first", b"next"], [b"stop", b"last"])
+
+
+def test_a_sink_that_hears_nothing_is_given_up_and_pieces_put_that_off():
+    piece = [b"1\r\nx\r\n", 0.15]
+
+    async def use(made, server):
+        taken = []
+        answer = await made.send("POST", "/", b"")
+        start = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await answer.flow(lambda data: not taken.append(data))
+        answer.leave()
+        return len(taken), time.monotonic() - start
+
+    count, seconds = talk([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", 0.05, *piece * 5, 5.0], use)
+    assert count == 5
+    assert 0.6 < seconds < 4

@@ -85,6 +85,21 @@ def test_files_are_quoted_in_the_last_turn_and_named_in_the_headers(web, scripte
         assert sent(scripted)["messages"][-1]["content"] == "Which database?"
 
 
+def test_what_an_editor_and_its_tools_write_is_not_what_is_looked_for(web, scripted, folder, monkeypatch):
+    task = {"type": "text", "text": "<task>\nWhich database holds the invoices?\n</task>"}
+    environment = {"type": "text", "text": "<environment_details>\n# Visible Files\nlighthouse.md\n</environment_details>"}
+    turns = [{"role": "user", "content": [task, environment]}, {"role": "assistant", "content": "<read_file><path>a.md</path></read_file>"}]
+    result = {"type": "text", "text": "[read_file for 'a.md'] Result:\nThe lighthouse has a Fresnel lens."}
+    asked = []
+    with serving(web, scripted) as (address, link, _):
+        recall = link.recall
+        monkeypatch.setattr(link, "recall", lambda question, **more: asked.append(question) or recall(question, **more))
+        status, headers, _ = web.ask(address, web.chat() | {"messages": [*turns, {"role": "user", "content": [result, environment]}]})
+        assert status == 200 and headers["x-mlx-memory"] == "2 files"
+    assert asked == ["Which database holds the invoices?"]
+    assert [each["text"] for each in sent(scripted)["messages"][-1]["content"][1:]] == [result["text"], environment["text"]]
+
+
 def test_a_file_changes_no_role_no_tool_and_no_route(web, scripted, folder):
     with serving(web, scripted) as (address, _, _):
         asked = web.chat("Which database holds the invoices?", tools=[web.tool], tool_choice="auto", user="ann")

@@ -40,11 +40,15 @@ export const json = async (path, settings) => (await request(path, settings)).js
 
 // What there may be or not: null where this key may not see it, or the server has no such thing. A server that is not ready
 // says so with a 503 that tells the rest all the same.
+const absent = new Set();
+
 export async function perhaps(path, read = "json") {
+  if (absent.has(path)) return null;
   try {
     return await (await request(path))[read]();
   } catch (error) {
     if (error.status === 0 || !(error instanceof ApiError)) throw error;
+    if (error.status === 404) absent.add(path);
     return error.status === 503 && error.told.models ? error.told : null;
   }
 }

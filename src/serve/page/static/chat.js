@@ -68,6 +68,7 @@ async function answer() {
   const reply = { text: "", thoughts: "", usage: null, began: performance.now(), first: null, headers: null, finish: null };
   under_way = new AbortController();
   busy(true);
+  const waiting = wait(turn, reply);
   try {
     await stream(turn, reply, under_way.signal);
     remember(asked, reply.text);
@@ -78,12 +79,24 @@ async function answer() {
       remember(asked, reply.text);
     }
   } finally {
+    waiting();
     under_way = null;
     busy(false);
     turn.firstChild.classList.remove("thinking");
     show(turn, reply);
     tell(turn, reply);
   }
+}
+
+// Tells how long there is nothing yet: a model may have to be loaded. Gives what ends it.
+function wait(turn, reply) {
+  const told = el("span", {});
+  turn.lastChild.append(told);
+  const clock = setInterval(() => {
+    const seconds = (performance.now() - reply.began) / 1000;
+    told.textContent = reply.first ? "" : `${number(seconds)} s${seconds > 4 ? "; a model may have to be loaded first" : ""}`;
+  }, 1000);
+  return () => (clearInterval(clock), told.remove());
 }
 
 // What was begun and stopped counts as said; of nothing there is nothing to go on from.
@@ -139,8 +152,8 @@ function tell(turn, reply) {
   if (reply.usage) told.append(chip("", [`${number(reply.usage.prompt_tokens)} in · ${number(reply.usage.completion_tokens)} out`], "tokens"));
   if (reply.first) told.append(chip("", [times(reply)], "time to the first token, and tokens a second after it"));
   if (reply.finish && reply.finish !== "stop") told.append(chip("warn", [{ length: "cut at its longest" }[reply.finish] ?? reply.finish.replace("_", " ")]));
-  memory(told, header("x-mlx-memory"), header("x-mlx-sources"));
   if (reply.text) told.append(copying(reply.text));
+  memory(told, header("x-mlx-memory"), header("x-mlx-sources"));
 }
 
 function times(reply) {
@@ -163,7 +176,7 @@ function memory(told, text, listed) {
 
 function parsed(text) {
   try {
-    return JSON.parse(text ?? "[]").map(String);
+    return [...new Set(JSON.parse(text ?? "[]").map(String))];
   } catch {
     return [];
   }

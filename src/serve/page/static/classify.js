@@ -10,7 +10,7 @@ const AT_ONCE = 3; // requests at a time
 const MOST_MB = 20;
 const MOST_ROWS = 50_000;
 const TEXT = /^(text|tweet|title|headline|content|body|message|comment|review|sentence)s?$/i;
-const GROUP = /date|day|time|ticker|symbol|source|author|category|topic/i;
+const GROUP = /(?<![a-z])(date|day|time|created|ticker|symbol|source|author|category|topic)/i; // no part of a word, as of sen-time-nt
 let table = null;
 let stopping = null;
 
