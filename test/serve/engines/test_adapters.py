@@ -148,6 +148,34 @@ def test_after_a_crash_vllm_is_told_again(lora):
         assert lora.ask(address)[0] == 200
 
 
+def test_one_that_vllm_does_not_take_again_is_told_and_leaves_the_others(lora):
+    poet = lora.training("poet")
+    with lora.running(lora.config({"load_adapters": True, "retries": 0})) as address:
+        lora.load(address, "poet", poet)
+        (first,) = lora.notes(dynamic=True)
+        Path("refuses_adapters").touch()
+        os.kill(first["pid"], signal.SIGKILL)
+        lora.web.until(lambda: len(lora.notes(dynamic=True)) == 2)
+        lora.web.until(lambda: lora.ask(address)[0] == 200)
+        assert lora.ask(address, "poet") == (503, "model_not_loaded")
+        status, body = lora.unload(address, "poet")
+        assert status == 502 and "no room for adapters" in body["error"]["message"]
+        assert lora.ask(address, "poet") == (404, "model_not_found"), "vLLM may keep it, nobody can ask for it"
+        Path("refuses_adapters").unlink()
+        assert lora.load(address, "poet", poet)[0] == 201 and lora.ask(address, "poet")[0] == 200
+
+
+def test_a_request_that_meets_an_unload_halfway_is_told_that_there_is_no_such_model(lora):
+    poet, config = lora.training("poet"), lora.config({"load_adapters": True, "retries": 0})
+    with lora.kept(config) as beside, lora.running(config, beside) as address:
+        lora.load(address, "poet", poet)
+        assert lora.ask(address, "poet")[0] == 200
+        behind = lora.web.ask(beside["keeper"], {"lora_name": "poet"}, path="/v1/unload_lora_adapter")
+        assert behind[0] == 200 and lora.ask(address, "poet") == (502, "upstream_error"), "nobody of ours did that"
+        lora.server.models["poet"].engine.gone = True
+        assert lora.ask(address, "poet") == (404, "model_not_found")
+
+
 BAD = [
     "/etc",
     "../checkpoint/poet/train",
