@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from collections.abc import Generator as Steps
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,9 @@ from src.serve.answer import Answer
 from src.serve.local import Local
 from src.serve.reply import DONE, JSON, SSE, Reply, Shape, encoded, tool_calls, usage
 from src.serve.request import CHAT, Call, UnavailableError
+from src.serve.spent import spent
 
+LOG = logging.getLogger("mlx.serve")
 T = TypeVar("T")
 RETRY = {"retry-after": "2"}
 
@@ -105,7 +108,15 @@ class Embedded:
             self._inside -= 1
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and not spent(f"{type(error).__name__}: {error}"):
+                raise
+            LOG.warning("%s runs out of memory: %s", self._name, error)
+            raise UnavailableError(
+                503, f"{self._name} runs out of memory; a shorter request may do", kind="server_error", code="out_of_memory", headers=RETRY
+            ) from None
 
 
 def _freed() -> None:

@@ -14,7 +14,8 @@ from src.serve.embedded import Embedded
 class Slow:
     """A model that writes until it is stopped."""
 
-    def __init__(self, *, breaks: int | None = None) -> None:
+    def __init__(self, *, breaks: int | None = None, words: str = "secret inside: /root/key") -> None:
+        self.words = words
         self.steps = 0
         self.closed = threading.Event()
         self.breaks = breaks
@@ -26,7 +27,7 @@ class Slow:
         try:
             while True:
                 if self.steps == self.breaks:
-                    raise RuntimeError("secret inside: /root/key")
+                    raise RuntimeError(self.words)
                 time.sleep(0.01)
                 self.steps += 1
                 yield "word "
@@ -81,6 +82,15 @@ def test_a_broken_model_shows_a_client_nothing_of_itself(web, caplog):
         status, _, body = web.ask(address, web.chat())
         assert status == 500 and body["error"]["type"] == "server_error" and "secret" not in json.dumps(body)
         assert "secret inside" in caplog.text
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried to allocate 2.00 GiB", "DefaultCPUAllocator: can't allocate memory"])
+def test_a_model_that_runs_out_of_memory_says_so_and_goes_on(web, caplog, words):
+    model = Slow(breaks=0, words=words)
+    with web.running(Embedded(lambda: model, name="keeper", queue=1)) as address:
+        status, headers, body = web.ask(address, web.chat())
+        assert (status, body["error"]["code"], headers["retry-after"]) == (503, "out_of_memory", "2") and "allocat" not in str(body)
+        assert words in caplog.text and web.ask(address, path="/health", method="GET")[0] == 200
 
 
 def test_a_model_that_breaks_within_a_stream_ends_it_with_an_error(web, caplog):

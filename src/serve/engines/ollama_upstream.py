@@ -14,6 +14,7 @@ from src.serve.engines.upstream import BUSY, Upstream
 from src.serve.engines.whole import whole
 from src.serve.reply import SSE, Reply, Shape
 from src.serve.request import CHAT, EMBEDDINGS, Call, RequestError, UnavailableError, spelt
+from src.serve.spent import spent
 
 if TYPE_CHECKING:
     from src.serve.engines.ollama import OllamaEngine
@@ -138,7 +139,7 @@ class OllamaUpstream(Upstream):
         return Reply.of(whole_answer(found, shape))
 
     def _pause(self, error: UnavailableError, attempt: int) -> float:
-        final = error.body["error"]["code"] in ("context_length_exceeded", "prompt_cut")
+        final = error.body["error"]["code"] in ("context_length_exceeded", "prompt_cut", "out_of_memory")
         return float("inf") if final else super()._pause(error, attempt)
 
     def _read_whole(self, call: Call, count: int) -> UnavailableError | None:
@@ -160,6 +161,10 @@ class OllamaUpstream(Upstream):
             return UnavailableError(400, f"{self.name}: {said}", code="context_length_exceeded", param="messages")
         if status == 501:
             return RequestError(400, f"{self.name} makes no embeddings", code="path_not_supported", param="model")
+        if status >= 500 and spent(said):
+            LOG.warning("%s: Ollama says: %s", self.name, said)
+            self.breaker.failed()
+            return self._absent("runs out of memory", 503, "out_of_memory", after=30)
         if status in BUSY:
             return self._busy(status, response.headers)
         if status in (400, 413, 422):

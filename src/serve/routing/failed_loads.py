@@ -5,11 +5,8 @@ from math import ceil
 
 from src.core.secrets import redact
 from src.serve.request import RequestError, UnavailableError
+from src.serve.spent import spent
 
-_SPENT = re.compile(
-    r"out of memory|OutOfMemory|(?:cannot|can't|unable to) allocate|more (?:system )?memory|insufficient memory|signal 9\b", re.I
-)
-"""How CUDA, torch, llama.cpp, Ollama and a process that the system ended say that memory did not suffice."""
 _PLACE = re.compile(r"(?:\bhttps?:/)?(?<![\w.])(?:/[\w.:@\[\]~+-]+)+/?")
 """A path of this machine, or an address of another."""
 
@@ -54,7 +51,7 @@ def words(error: Exception) -> str:
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an engine says that its model takes more memory than there is."""
-    return isinstance(error, MemoryError) or bool(_SPENT.search(f"{type(error).__name__}: {error}"))
+    return isinstance(error, MemoryError) or spent(f"{type(error).__name__}: {error}")
 
 
 def unavailable(message: str, code: str, seconds: float) -> UnavailableError:

@@ -19,6 +19,8 @@ class Ollama:
         self.old = old
         """Whether it does not know `truncate: false`."""
         self.load_seconds = load_seconds
+        self.room = 10**6
+        """MB that models may take; one that takes more does not load."""
         self.busy = busy
         """How many requests are still answered with 503."""
         self.loaded = {}
@@ -75,6 +77,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(400, {"error": "invalid model name"})
         if model not in PULLED:
             return self.answer(404, {"error": f"model '{model}' not found"})
+        if PULLED[model] > self.state.room and body.get("keep_alive") != 0 and self.path != "/api/show":
+            words = f"model requires more system memory ({PULLED[model] / 1e3:.1f} GiB) than is available ({self.state.room / 1e3:.1f} GiB)"
+            return self.answer(500, {"error": words})
         if self.path == "/api/show":
             return self.answer(200, {"capabilities": ["completion"], "model_info": {"llama.context_length": 131072}})
         return {"/api/chat": self.chat, "/api/generate": self.generate, "/api/embed": self.embed}[self.path](body)

@@ -248,6 +248,27 @@ def states(web, address):
     return {row["model"]: row["state"] for row in web.ask(address, path="/health", method="GET")[2]["residency"]}
 
 
+@pytest.mark.parametrize("budgeted", [True, False])
+def test_a_model_that_takes_more_memory_than_there_is_falls_back_and_takes_none(web, ollama, budgeted):
+    ollama.room = 5_000
+    models = {
+        "large": {"type": "ollama", "model": "qwen3:30b-a3b", "vram_gb": 4},
+        "alone": {"type": "ollama", "model": "qwen3:30b-a3b", "vram_gb": 4},
+        "tiny": {"type": "ollama", "model": "tiny:1b", "vram_gb": 1, "ram_gb": 1},
+    }
+    routes = {"name": "both", "default": "large", "fallback": {"large": ["tiny"]}}
+    residency = {"residency": {"vram_gb": 5, "ram_gb": 5}} if budgeted else {}
+    with web.running(gateway(ollama, models=models, routes=routes, **residency)) as address:
+        status, headers, _ = web.ask(address, chat(model="both"))
+        assert (status, headers["x-mlx-route"]) == (200, "tiny; default; not large")
+        status, headers, body = web.ask(address, chat(model="alone"))
+        assert (status, body["error"]["code"]) == (503, "model_not_loaded" if budgeted else "out_of_memory") and headers["retry-after"]
+        assert "memory" in body["error"]["message"] and "GiB" not in body["error"]["message"]
+        if budgeted:
+            web.until(lambda: states(web, address) == {"large": "unloaded", "alone": "unloaded", "tiny": "ready"})
+        assert set(ollama.loaded) == {"tiny:1b"}
+
+
 def test_a_model_with_less_context_than_asked_for_is_told(web, ollama, monkeypatch):
     monkeypatch.setattr(type(ollama), "load", lambda self, model, context: self.loaded.update({model: 512}))
     models = {"fast": {"type": "ollama", "model": "tiny:1b", "context": 4096, "vram_gb": 1}}
