@@ -77,6 +77,7 @@ class Adapters:
             turn = (self.steering.adapters.get(name, {}).get("turn", 0) + 1) % MOST_TURNS
             await self._told(adapter_model(process, name, path, turn=turn), process, holding)
             self.steering.adapt(name, {"of": process.name, "folder": path.as_posix(), "turn": turn})
+            await self.steering.followed()  # whichever worker is asked next
             return self.gateway.models[name]
 
     async def unload(self, name: str) -> Model:
@@ -95,6 +96,7 @@ class Adapters:
                 raise RequestError(409, f"a route leads to {name!r}: take it out of serve.routes first", code="routed", param="name")
             turn = self.steering.adapters.get(name, {}).get("turn", 0)
             self.steering.adapt(name, {"of": process.name, "folder": None, "turn": turn})
+            await self.steering.followed()  # before vLLM forgets it, so that nobody asks in vain
             if process.engine.state == "ready" and cast(Process, process.engine).life:
                 await cast(Adapter, model.engine).unload()
             return model

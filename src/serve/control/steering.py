@@ -84,6 +84,11 @@ class Steering:
         with self._changing() as told:
             told["adapters"][name] = dict(entry)
 
+    async def followed(self) -> None:
+        """Wait until every worker has looked at what was just changed."""
+        if self.config.workers > 1:
+            await asyncio.sleep(TICK * 1.5)
+
     def reload(self) -> dict[str, list[str]]:
         """Read the settings anew and put in force what can be while the server runs.
 

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from src.core.errors import MlxError
+from src.serve.control import steering
 from src.serve.engines import watched
 
 
@@ -219,14 +221,16 @@ def test_without_the_setting_nothing_is_loaded_or_unloaded(lora):
 
 def test_other_workers_follow_and_share_the_process(lora, monkeypatch):
     monkeypatch.setattr(watched, "PULSE", 0.05)
-    poet, config = lora.training("poet"), lora.config({"load_adapters": True})
+    poet, config = lora.training("poet"), lora.config({"load_adapters": True}, workers=2)
     with lora.kept(config) as beside, lora.running(config, beside) as one:
         lora.load(one, "poet", poet)
         with lora.running(config, beside) as two:
             assert lora.ask(two, "poet") == (200, f"poet of {adapter(poet)}/."), "a worker that starts later follows too"
             lora.unload(two, "poet")
             lora.web.until(lambda: lora.ask(one, "poet") == (404, "model_not_found"))
+            began = time.monotonic()
             lora.load(two, "poet", poet)
+            assert time.monotonic() - began > steering.TICK, "who is told that it is loaded may ask any worker"
             lora.web.until(lambda: lora.ask(one, "poet")[0] == 200)
 
 
