@@ -13,7 +13,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from src.serve.control.gpu import gpu_memory
+from src.serve.control.metrics import Metrics
+from src.serve.control.shapes import Health
 from src.serve.control.shared_counts import VARIABLE, forget_worker, share_counts
+from src.serve.routing.residency import Residency
+from src.serve.routing.room import Need
+from src.serve.routing.settings import Budgets, Shadows
+from src.serve.routing.shadows import Counts, ShadowTraffic
 
 
 def counted(text):
@@ -55,6 +61,21 @@ def test_states_are_told_and_old_ones_let_go(plane):
             0,
             0,
         )
+
+
+def test_copies_in_the_shadow_and_what_models_may_take_are_told(plane):
+    gateway = plane.gateway()
+    gateway.shadows = ShadowTraffic(Shadows())
+    gateway.shadows.counts["two"] = Counts(sent=4, answered=2, failed=1, left_out=3)
+    gateway.residency = Residency({"one": Need(2, 1)}, Budgets(vram_gb=4, ram_gb=8), None, None)
+    metrics = Metrics(gateway)
+    metrics.text()
+    gateway.shadows.counts["two"].answered += 1
+    found = counted(metrics.text().decode())
+    copies = [found["mlx_shadow_copies_total", *sorted(("two", result))] for result in ("answered", "failed", "left_out")]
+    assert copies == [3, 1, 3]
+    health = Health.of(gateway)
+    assert health.room == {"vram_gb": 4, "ram_gb": 8} and health.residency[0]["state"] == "unloaded"
 
 
 def test_clients_make_up_no_series_and_nothing_secret_is_told(plane):

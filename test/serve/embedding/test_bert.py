@@ -1,5 +1,7 @@
 """The sentence model by NumPy is the one that was published."""
 
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,22 @@ def test_its_vectors_are_those_of_transformers():
         states = [model(torch.tensor([tokenizer.encode(text).ids])).last_hidden_state[0].mean(0) for text in TEXTS]
     theirs = np.stack([(state / state.norm()).numpy() for state in states])
     assert MiniLM().open().embed(TEXTS) == pytest.approx(theirs, abs=2e-6)
+
+
+def test_a_model_of_a_folder_goes_by_sentence_transformers(monkeypatch):
+    class Fake:
+        def __init__(self, name, **more):
+            assert more == {"device": "cpu", "local_files_only": True}, "it would ask the network"
+
+        def encode(self, texts, **more):
+            assert more["normalize_embeddings"]
+            return np.array([[len(text), 0.0] for text in texts])
+
+    monkeypatch.setitem(sys.modules, "sentence_transformers", types.SimpleNamespace(SentenceTransformer=Fake))
+    Path("model").mkdir()
+    model = MiniLM(model="model").open()
+    assert model.dimension == 2 and model.embed(["ab", ""]).tolist() == [[2, 0], [0, 0]]
+    assert MiniLM(model="model").key != MiniLM().key
 
 
 def test_a_folder_that_is_none_is_told():

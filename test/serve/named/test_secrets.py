@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from src.core.crash import redacted_crashes
 from src.core.log import logged_to
 from src.core.secrets import redact
 from src.serve import ServeConfig
+from src.serve.access.conversations import Conversations, LogConversations
 from src.serve.access.json_log import json_lines
 from src.serve.access.keys import Keys
 from src.serve.access.open_guard import open_guard
@@ -115,6 +118,33 @@ def test_crash_dump_tells_no_secret(canaries, name):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     told = subprocess.run([sys.executable, "-c", start + CRASHES[name]], capture_output=True, text=True, check=False, env=env).stderr
     assert "***" in told and not any(each in told for each in canaries), told
+
+
+def test_crash_of_this_process_or_a_thread_of_it_tells_no_secret(canaries, capsys, monkeypatch):
+    for holder, name in ((sys, "excepthook"), (threading, "excepthook")):
+        monkeypatch.setattr(holder, name, getattr(holder, name))
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())
+    redacted_crashes()
+    try:
+        raise ValueError(f"no answer of {canaries[3]}")
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+        threading.excepthook(threading.ExceptHookArgs((ValueError, error, error.__traceback__, None)))
+    told = capsys.readouterr().err
+    assert told.count("ValueError: no answer of ***") == 2 and canaries[3] not in told and len(logging.lastResort.filters) == 1
+
+
+def test_log_line_of_a_conversation_that_the_disk_takes_half_of_is_taken_back(monkeypatch, caplog):
+    kept = Conversations(LogConversations(consent=True, pii=False), Path("kept"))
+    said = [{"role": "user", "content": "Is it lit?"}]
+    kept.keep("ann", "r1", said, "Yes.")
+    really = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, data: really(file, data[: len(data) // 2]))
+        kept.keep("ann", "r2", said, "Yes.")
+    kept.keep("ann", "r3", said, "Yes.")
+    [path] = Path("kept").iterdir()
+    assert [json.loads(line)["open"]["id"] for line in path.read_text().splitlines()] == ["r1", "r3"] and "was not kept" in caplog.text
 
 
 FULL = """
