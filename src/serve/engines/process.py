@@ -1,5 +1,7 @@
 """Any server with OpenAI's API that is started beside ours: llama.cpp's, another `mlx serve`, text-generation-inference."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -53,5 +55,10 @@ class ProcessEngine(UpstreamPart):
 
         del trained, name, max_new_tokens  # the command says all of that
         port = free_port()
-        command = [word.replace(PORT, str(port)) for word in self.command]
+        command = [_found(self.command[0]), *(word.replace(PORT, str(port)) for word in self.command[1:])]
         return Launcher(command, port=port, log=log, health=self.health, startup_timeout=self.startup_timeout, restarts=self.restarts)
+
+
+def _found(program: str) -> str:
+    """Where a program is: beside this Python (`mlx` is there, on PATH or not), else as a shell finds it."""
+    return shutil.which(program, path=str(Path(sys.executable).parent)) or program

@@ -82,3 +82,14 @@ def test_an_engine_that_does_not_start_is_told(web, tmp_path):
 def test_a_command_has_to_say_where_to_listen():
     with pytest.raises(ValidationError, match=r"holds no \{port\}"):
         ProcessEngine(type="process", command=["llama-server", "-m"])
+
+
+def test_a_program_beside_this_python_is_found_off_the_path_and_others_are_left_to_the_system(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    def first(program):
+        engine = ProcessEngine(type="process", command=(program, "--port", "{port}"))
+        return engine.launcher(None, name="a", max_new_tokens=None, log=tmp_path / "a.log").command[0]
+
+    assert first("mlx") == str(Path(sys.executable).parent / "mlx")
+    assert first("llama-server") == "llama-server"
