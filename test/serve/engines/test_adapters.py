@@ -271,6 +271,9 @@ def test_a_whole_model_takes_adapters_on_itself(lora, base):
     with lora.running(lora.config(models=models)) as address:
         assert lora.ask(address, "poet") == (200, f"poet of {poet.as_posix()}/adapter")
         assert lora.ask(address, "whole") == (200, "whole of base")
+        body = lora.web.ask(address, lora.web.chat(model="whole"), authorization=f"Bearer {lora.keys['user']}")[2]
+        asked = body["choices"][0]["message"]["asked"]
+        assert asked[0] == {"role": "system", "content": lora.web.system}, "a further model has its training's system prompt too"
 
 
 def test_residency_loads_the_process_for_its_adapters(lora):
