@@ -91,10 +91,6 @@ class Adapter:
                 raise _unknown(self.upstream.name) from None
             raise
 
-    async def count(self, call: Call) -> int | None:
-        """Tokens of a prompt, as vLLM counts them."""
-        return await self.upstream.count(call)
-
     async def load(self, *, anew: bool = True) -> None:
         """Tell vLLM of the adapter, in place of another one of this name where it is `anew`.
 

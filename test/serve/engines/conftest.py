@@ -62,7 +62,7 @@ class Lora:
     def running(self, config=None, beside=None, guarded=True, seconds=20):
         """Address of a server with its control plane; the first answer waits for vLLM."""
         config = config or self.config()
-        gateway = self.gateway(config, beside)
+        gateway = self.server = self.gateway(config, beside)
         guard = open_guard(config.access, Path("serve")) if guarded else None
         behind = {name: made_from(model.folder) for name, model in gateway.models.items() if model.folder}
         control = Control(gateway, guard, folder=Path("serve"), config=config, reread=lambda: config, lineage=behind)

@@ -66,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def lora(self, body):
         name = body["lora_name"]
+        if Path("refuses_adapters").exists():
+            return self.answer(500, {"error": {"message": "no room for adapters"}})
         if self.path == "/v1/unload_lora_adapter":
             return self.answer(200 if named.pop(name, None) else 404, {"error": {"message": "cannot be found"}})
         if "broken" in body["lora_path"]:

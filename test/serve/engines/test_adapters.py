@@ -148,6 +148,34 @@ def test_after_a_crash_vllm_is_told_again(lora):
         assert lora.ask(address)[0] == 200
 
 
+def test_one_that_vllm_does_not_take_again_is_told_and_leaves_the_others(lora):
+    poet = lora.training("poet")
+    with lora.running(lora.config({"load_adapters": True, "retries": 0})) as address:
+        lora.load(address, "poet", poet)
+        (first,) = lora.notes(dynamic=True)
+        Path("refuses_adapters").touch()
+        os.kill(first["pid"], signal.SIGKILL)
+        lora.web.until(lambda: len(lora.notes(dynamic=True)) == 2)
+        lora.web.until(lambda: lora.ask(address)[0] == 200)
+        assert lora.ask(address, "poet") == (503, "model_not_loaded")
+        status, body = lora.unload(address, "poet")
+        assert status == 502 and "no room for adapters" in body["error"]["message"]
+        assert lora.ask(address, "poet") == (404, "model_not_found"), "vLLM may keep it, nobody can ask for it"
+        Path("refuses_adapters").unlink()
+        assert lora.load(address, "poet", poet)[0] == 201 and lora.ask(address, "poet")[0] == 200
+
+
+def test_a_request_that_meets_an_unload_halfway_is_told_that_there_is_no_such_model(lora):
+    poet, config = lora.training("poet"), lora.config({"load_adapters": True, "retries": 0})
+    with lora.kept(config) as beside, lora.running(config, beside) as address:
+        lora.load(address, "poet", poet)
+        assert lora.ask(address, "poet")[0] == 200
+        behind = lora.web.ask(beside["keeper"], {"lora_name": "poet"}, path="/v1/unload_lora_adapter")
+        assert behind[0] == 200 and lora.ask(address, "poet") == (502, "upstream_error"), "nobody of ours did that"
+        lora.server.models["poet"].engine.gone = True
+        assert lora.ask(address, "poet") == (404, "model_not_found")
+
+
 BAD = [
     "/etc",
     "../checkpoint/poet/train",
@@ -243,3 +271,23 @@ def test_a_whole_model_takes_adapters_on_itself(lora, base):
     with lora.running(lora.config(models=models)) as address:
         assert lora.ask(address, "poet") == (200, f"poet of {poet.as_posix()}/adapter")
         assert lora.ask(address, "whole") == (200, "whole of base")
+        body = lora.web.ask(address, lora.web.chat(model="whole"), authorization=f"Bearer {lora.keys['user']}")[2]
+        asked = body["choices"][0]["message"]["asked"]
+        assert asked[0] == {"role": "system", "content": lora.web.system}, "a further model has its training's system prompt too"
+
+
+def test_residency_loads_the_process_for_its_adapters(lora):
+    poet, guest = lora.training("poet"), lora.training("guest")
+    part = {"type": "vllm", "executable": lora.program, "model": lora.own, "ram_gb": 1, "load_adapters": True}
+    models = {"one": part | {"adapters": {"poet": poet}}, "two": part}
+    config = lora.config(models=models, residency={"ram_gb": 1.5, "linger": 0, "batch": 0})
+    config = config.model_copy(update={"engine": None})
+    with lora.running(config) as address:
+        assert lora.load(address, "guest", guest, of="one")[0] == 201, "it is told once it runs"
+        assert not lora.notes(dynamic=True)
+        for name in ("poet", "two", "guest", "two", "poet"):
+            assert lora.ask(address, name)[0] == 200
+        assert [each["model"] for each in lora.web.ask(address, path="/health", method="GET")[2]["residency"]] == ["one", "two"]
+        assert lora.load(address, "more", guest)[0] == 404, "there are two processes: which one?"
+        assert lora.load(address, "more", guest, of="one")[0] == 201 and lora.ask(address, "more")[0] == 200
+    assert len(lora.notes(dynamic=True)) == 5, "the two took turns"
