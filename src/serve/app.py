@@ -71,7 +71,7 @@ def application(
     async def health() -> Any:
         told: dict[str, Any] = {"status": gateway.state, "model": gateway.names[0]}
         if len(gateway.models) > 1:
-            told["models"] = {name: model.engine.state for name, model in gateway.models.items()}
+            told["models"] = {name: model.state for name, model in gateway.models.items()}
         if gateway.residency:
             told["residency"] = gateway.residency.status()
         return JSONResponse(told, 200 if gateway.state in ("ready", "degraded") else 503)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from src.models.trained import Trained
+from src.serve import ServeConfig
 from src.serve.engines.vllm import VllmEngine
+from src.serve.open_gateway import open_gateway
 
 pytestmark = [
     pytest.mark.vllm,
@@ -16,8 +18,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def beside(web, trained_folder, tmp_path_factory):
-    """Address of a server with vLLM beside it."""
+def engine(web, trained_folder, tmp_path_factory):
+    """vLLM, and the address of a server beside it."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}.items():
             patch.setenv(name, os.environ.get(name, value))
@@ -28,7 +30,13 @@ def beside(web, trained_folder, tmp_path_factory):
         with web.running(engine, failed=failures.append) as address:
             web.until(lambda: failures or web.ask(address, path="/health", method="GET")[0] == 200, 400)
             assert not failures, failures
-            yield address
+            yield engine, address
+
+
+@pytest.fixture
+def beside(engine):
+    """Address of the server."""
+    return engine[1]
 
 
 def message(answer):
@@ -67,3 +75,16 @@ def test_the_base_model_and_a_prompt_too_long_are_refused(web, beside, base):
     assert web.ask(beside, web.chat() | {"model": base.as_posix()})[0] == 404
     status, _, body = web.ask(beside, web.chat("lamp " * 500))
     assert status == 400 and "256" in body["error"]["message"]
+
+
+def test_prompts_near_the_limit_are_counted_by_vllm_itself_and_exactly(web, engine):
+    part = {"type": "openai", "url": f"{engine[0].upstream.url}", "model": "keeper", "context": 256}
+    config = ServeConfig.model_validate({"engine": None, "models": {"keeper": part}})
+    known = "<tool_call> lamp " * 27  # the tokens of so small a vocabulary are short, but for these
+    with web.running(open_gateway(config, None, project="far", output=Path("serve"), beside={})) as address:
+        for more in ({}, {"tools": [web.tool]}):
+            status, headers, told = web.ask(address, web.chat(known, max_tokens=4, **more))
+            assert status == 200, told
+            assert headers["x-mlx-tokens"] == str(told["usage"]["prompt_tokens"])
+        status, _, told = web.ask(address, web.chat(known * 2, max_tokens=4))
+        assert status == 400 and told["error"]["code"] == "context_length_exceeded" and "about" not in told["error"]["message"]

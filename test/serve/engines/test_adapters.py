@@ -271,3 +271,23 @@ def test_a_whole_model_takes_adapters_on_itself(lora, base):
     with lora.running(lora.config(models=models)) as address:
         assert lora.ask(address, "poet") == (200, f"poet of {poet.as_posix()}/adapter")
         assert lora.ask(address, "whole") == (200, "whole of base")
+        body = lora.web.ask(address, lora.web.chat(model="whole"), authorization=f"Bearer {lora.keys['user']}")[2]
+        asked = body["choices"][0]["message"]["asked"]
+        assert asked[0] == {"role": "system", "content": lora.web.system}, "a further model has its training's system prompt too"
+
+
+def test_residency_loads_the_process_for_its_adapters(lora):
+    poet, guest = lora.training("poet"), lora.training("guest")
+    part = {"type": "vllm", "executable": lora.program, "model": lora.own, "ram_gb": 1, "load_adapters": True}
+    models = {"one": part | {"adapters": {"poet": poet}}, "two": part}
+    config = lora.config(models=models, residency={"ram_gb": 1.5, "linger": 0, "batch": 0})
+    config = config.model_copy(update={"engine": None})
+    with lora.running(config) as address:
+        assert lora.load(address, "guest", guest, of="one")[0] == 201, "it is told once it runs"
+        assert not lora.notes(dynamic=True)
+        for name in ("poet", "two", "guest", "two", "poet"):
+            assert lora.ask(address, name)[0] == 200
+        assert [each["model"] for each in lora.web.ask(address, path="/health", method="GET")[2]["residency"]] == ["one", "two"]
+        assert lora.load(address, "more", guest)[0] == 404, "there are two processes: which one?"
+        assert lora.load(address, "more", guest, of="one")[0] == 201 and lora.ask(address, "more")[0] == 200
+    assert len(lora.notes(dynamic=True)) == 5, "the two took turns"
