@@ -2,6 +2,9 @@
 PROFILES ?= ollama
 COMPOSE = docker compose $(addprefix --profile ,$(PROFILES))
 ALL = docker compose --profile '*'
+export COMPOSE_FILE := compose.yaml$(if $(shell command -v nvidia-smi),:deploy/gpu.yaml)
+# Docker refuses more than there are
+export ENGINE_CPUS ?= $(shell nproc)
 # whose notebooks Jupyter writes
 export DEV_UID := $(shell id -u)
 export DEV_GID := $(shell id -g)

@@ -168,6 +168,26 @@ def test_make_knows_its_goals(goal):
         assert "--profile ollama up" in done.stdout and done.stdout.index("bash_script/secrets") < done.stdout.index("docker compose")
 
 
+def test_ollama_gets_a_gpu_where_there_is_one_and_runs_without(tmp_path, monkeypatch):
+    if not shutil.which("make"):
+        pytest.skip("needs make")
+
+    def files(path):
+        monkeypatch.setenv("PATH", path)
+        told = subprocess.run(["make", "-pn", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return re.search(r"^COMPOSE_FILE := (\S+)", told, re.M)[1].split(":")
+
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    path = os.environ["PATH"]
+    assert files(f"{tmp_path}:{path}") == ["compose.yaml", "deploy/gpu.yaml"]
+    if not shutil.which("nvidia-smi", path=path):
+        assert files(path) == ["compose.yaml"]
+    assert "reservations" not in SERVICES["ollama"]["deploy"]["resources"]
+    laid_over = yaml.safe_load((ROOT / "deploy/gpu.yaml").read_text())["services"]
+    assert laid_over.keys() == {"ollama"} and "gpu" in str(laid_over)
+
+
 def test_the_unit_is_sound_and_hardened(tmp_path):
     unit = TEXT["deploy/mlx.service"]
     for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=", "MemoryMax=2G", "User=mlx", "UMask=0077"):

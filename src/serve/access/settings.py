@@ -20,7 +20,7 @@ class Role(Config):
 
     models: tuple[str, ...] = ("*",)
     """Models that may be asked, by the name that clients use; "*" is any."""
-    routes: tuple[Route, ...] = ("/v1/models", "/v1/chat/completions")
+    routes: tuple[Route, ...] = ("/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/classify")
     """Paths that may be called; one that ends in /* takes all below it."""
     requests_per_minute: Count | None = None
     """Requests in any 60 seconds, per key."""
