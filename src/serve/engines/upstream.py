@@ -137,22 +137,28 @@ class Upstream:
         return await self._counting.count(call, self._model or call.model) if self._counting else None
 
     async def post(self, path: str, body: Mapping[str, object], *, patience: float) -> tuple[int, bytes]:
-        """Ask the server what is not in OpenAI's API: `path` begins at its root; status and answer.
+        """Ask the server what is not in OpenAI's API, and may be asked twice: `path` begins at its root; status and answer.
 
         Raises:
             OSError: Where it is not there, or takes longer than `patience` seconds.
         """
-        if self._client is None or self._client.closed:
-            raise ConnectionError(f"{self.name} is {self.state}")
         try:
             async with asyncio.timeout(patience):
-                response = await self._client.send("POST", self._root.removesuffix("/v1") + path, spelt(body), patience=patience)
                 try:
-                    return response.status, await whole(response)
-                finally:
-                    response.leave()
+                    return await self._posted(path, spelt(body), patience)
+                except ConnectionResetError:  # a connection that was kept open, and had ended all the same
+                    return await self._posted(path, spelt(body), patience)
         except ValueError as error:
             raise ConnectionError(f"{self.name} does not answer {path}") from error
+
+    async def _posted(self, path: str, data: bytes, patience: float) -> tuple[int, bytes]:
+        if self._client is None or self._client.closed:
+            raise ConnectionError(f"{self.name} is {self.state}")
+        response = await self._client.send("POST", self._root.removesuffix("/v1") + path, data, patience=patience)
+        try:
+            return response.status, await whole(response)
+        finally:
+            response.leave()
 
     def _path(self, call: Call) -> str:
         return self._root + call.path.removeprefix("/v1")
