@@ -39,28 +39,29 @@ class Push:
 
 
 class _Corked:
-    """A transport that sends the head of an answer together with what is written next, if that comes in the same turn of the loop."""
+    """A transport that sends an answer's head and what comes with it in the next turn of the loop: in one packet, and with those of others."""
 
     __slots__ = ("_held", "_loop", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
-        self._held = b""
+        self._held: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        """Send, or hold what is a head."""
+        """Send, or hold what is a head and what follows it at once."""
         if self._held:
-            data, self._held = self._held + data, b""
+            self._held.append(data)
         elif data.startswith(HEAD):
-            self._held = data
+            self._held.append(data)
             self._loop.call_soon(self.flush)
-            return
-        self._transport.write(data)
+        else:
+            self._transport.write(data)
 
     def flush(self) -> None:
         """Send what is held."""
         if self._held:
-            self.write(b"")
+            held, self._held = self._held, []
+            self._transport.write(b"".join(held))
 
     def close(self) -> None:
         """Send, and close."""

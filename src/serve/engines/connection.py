@@ -95,9 +95,9 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(self, data: bytes, patience: float) -> Answer:
-        """Send a request."""
+        """Send a request, with those of others that begin in this turn of the loop: the server is woken once for all."""
         self._answer = Answer(self, patience)
-        self.transport.write(data)
+        self.loop.call_soon(self.transport.write, data)
         return self._answer
 
     def free(self) -> None:
