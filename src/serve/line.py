@@ -39,7 +39,7 @@ class Push:
 
 
 class _Corked:
-    """A transport that sends an answer's head and what comes with it in the next turn of the loop: in one packet, and with those of others."""
+    """A transport that sends an answer's head and what comes with it in the next turn of the loop: one packet, beside those of others."""
 
     __slots__ = ("_held", "_loop", "_transport")
 
