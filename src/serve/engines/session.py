@@ -63,6 +63,7 @@ class Received:
     def patience(self, seconds: float) -> None:
         if self._protocol is not None:  # an empty one is false
             self._protocol.read_timeout = seconds
+            self._protocol.start_timeout()  # from now, not from the next piece
 
     async def more(self) -> bytes:
         """The next bytes of the body, none at its end."""
