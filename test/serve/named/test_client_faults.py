@@ -130,7 +130,7 @@ def test_a_thousand_idle_connections(gate, many_files):
     before, held = descriptors(), memory()
     idle = [gate.connect() for _ in range(1000)]
     try:
-        gate.web.until(lambda: descriptors() >= before + 2000)  # the gateway has taken all of them
+        gate.web.until(lambda: descriptors() >= before + 1900)  # the gateway has taken them; some of what came before may end meanwhile
         start = time.monotonic()
         assert gate.works() and time.monotonic() - start < 2
         assert memory() - held < 60e6
