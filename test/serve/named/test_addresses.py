@@ -60,6 +60,17 @@ class Noting(asyncio.SelectorEventLoop):
         return await super().sock_connect(sock, address)
 
 
+def clients(listening):
+    """Each that comes, until nobody listens any more."""
+    while True:
+        try:
+            client, _ = listening.accept()
+        except OSError:
+            return
+        with client:
+            yield client
+
+
 @pytest.fixture
 def noted(monkeypatch):
     """What a server in this process looks up and connects to."""
@@ -121,17 +132,12 @@ def impostor(tmp_path):
     told = []
 
     def serve(listening):
-        while True:
+        for client in clients(listening):
             try:
-                client, _ = listening.accept()
+                with context.wrap_socket(client, server_side=True) as safe:
+                    told.append(safe.recv(65_536))
             except OSError:
-                return
-            with client:
-                try:
-                    with context.wrap_socket(client, server_side=True) as safe:
-                        told.append(safe.recv(65_536))
-                except OSError:
-                    told.append(b"")
+                told.append(b"")
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, args=(listening,))
@@ -155,14 +161,9 @@ def test_no_probe_follows_a_redirect(status):
     asked = []
 
     def serve(listening):
-        while True:
-            try:
-                client, _ = listening.accept()
-            except OSError:
-                return
-            with client:
-                asked.append(client.recv(65_536))
-                client.sendall(f"HTTP/1.1 {status}\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n".encode())
+        for client in clients(listening):
+            asked.append(client.recv(65_536))
+            client.sendall(f"HTTP/1.1 {status}\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n".encode())
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, args=(listening,))
