@@ -58,7 +58,7 @@ def _changed(file: str, arguments: list[str] | None, *, to_sealed: bool) -> None
     settings, _ = _memory(arguments)
     key = settings.seal()
     if key is None:
-        raise MlxError(f"{settings.key_env} is not set", "mlx token secret makes one; add the line it prints to .env, under this name")
+        raise MlxError(f"{settings.key_env} is not set", f"mlx token secret {settings.key_env} makes one; add the line it prints to .env")
     made = (sealed_file if to_sealed else unsealed_file)(settings.folder / file.removesuffix(ENDING), key)
     typer.echo(f"{made}: {'sealed' if to_sealed else 'readable'}")
 

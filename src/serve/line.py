@@ -8,8 +8,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LINE = "mlx.line"
 """Where a request's scope has the connection."""
-
-
 PUSH = "mlx.push"
 """Where a request's scope has its `Push`."""
 HEAD = b"HTTP/1.1 "
@@ -61,7 +59,8 @@ class _Corked:
         """Send what is held."""
         if self._held:
             held, self._held = self._held, []
-            self._transport.write(b"".join(held))
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(held))
 
     def close(self) -> None:
         """Send, and close."""

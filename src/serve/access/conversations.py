@@ -44,7 +44,7 @@ class Conversations:
         self._pii = settings.pii
         self._folder = folder
         if not secret:
-            LOG.warning("conversations are kept unsealed: set %s (mlx token secret makes one) to seal them", settings.key_env)
+            LOG.warning("conversations are kept unsealed: mlx token secret %s makes a key; add the line to .env", settings.key_env)
 
     def keep(
         self,

@@ -31,7 +31,7 @@ def strong(value: str, name: str) -> str:
     """
     fault = _fault(value)
     if fault:
-        raise MlxError(f"{name} {fault}", "mlx token secret makes one; add the line it prints to .env")
+        raise MlxError(f"{name} {fault}", f"mlx token secret {name} makes one; add the line it prints to .env")
     return value
 
 

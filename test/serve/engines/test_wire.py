@@ -5,6 +5,7 @@ import contextlib
 import time
 
 import pytest
+import uvloop
 
 from src.serve.engines import wire
 from src.serve.engines.client import client
@@ -63,10 +64,10 @@ class Server:
                         await asyncio.sleep(step)
 
 
-def talk(script, use, **settings):
+def talk(script, use, run=asyncio.run, **settings):
     """Run `use(client, server)` against a scripted server."""
 
-    async def run():
+    async def main():
         async with Server(*script) as server:
             made = Wire(server.url, **{"headers": {"user-agent": "mlx"}, "connect_timeout": 2, "patience": 0.3, **settings})
             try:
@@ -74,7 +75,7 @@ def talk(script, use, **settings):
             finally:
                 await made.close()
 
-    return asyncio.run(run())
+    return run(main())
 
 
 async def whole(answer):
@@ -325,3 +326,17 @@ def test_a_sink_that_hears_nothing_is_given_up_and_pieces_put_that_off():
     count, seconds = talk([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", 0.05, *piece * 5, 5.0], use)
     assert count == 5
     assert 0.6 < seconds < 4
+
+
+def test_who_leaves_before_a_request_was_written_sends_nothing_and_breaks_nothing():
+    async def use(made, server):
+        faults = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, fault: faults.append(fault))
+        await once(made, server)
+        made._free.pop().ask(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", 1).leave()
+        await asyncio.sleep(0.1)
+        return len(server.asked), faults
+
+    for run in (asyncio.run, uvloop.run):
+        assert talk([HELLO], use, run=run) == (1, [])
