@@ -59,8 +59,7 @@ class _Corked:
         """Send what is held."""
         if self._held:
             held, self._held = self._held, []
-            if not self._transport.is_closing():
-                self._transport.write(b"".join(held))
+            self._transport.write(b"".join(held))
 
     def close(self) -> None:
         """Send, and close."""

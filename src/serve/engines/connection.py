@@ -97,12 +97,8 @@ class Connection(asyncio.Protocol):
     def ask(self, data: bytes, patience: float) -> Answer:
         """Send a request, with those of others that begin in this turn of the loop: the server is woken once for all."""
         self._answer = Answer(self, patience)
-        self.loop.call_soon(self._send, data)
+        self.loop.call_soon(self.transport.write, data)  # nothing, where whoever asks has left before
         return self._answer
-
-    def _send(self, data: bytes) -> None:
-        if not self.transport.is_closing():  # whoever asked may have left in the same turn
-            self.transport.write(data)
 
     def free(self) -> None:
         """The request under way has ended, or nobody wants it any more."""
